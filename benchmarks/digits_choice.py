@@ -1,7 +1,7 @@
 """How a digit's frame, the strength of its copies and a Σ a level were chosen, on digits that Table 1 never tests.
 
-    python -m benchmarks.digits_choice              # writes docs/results/digits_choice.md
-    python -m benchmarks.digits_choice --draws 1    # sooner
+    python -m benchmarks.digits_choice --shots 1 3 --draws 6    # writes docs/results/digits_choice.md
+    python -m benchmarks.digits_choice --draws 1                # sooner
 
 Evidence comes from the half of the digits that Table 1 draws from, and the rest of that half is tested. The rule is
 ours: low-rank Σ, with copies. One choice is varied at a time. ± is half the width of a 95 % t interval of the

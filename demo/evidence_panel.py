@@ -50,6 +50,8 @@ _EARLY = 16
 # So many images of one's own give samples already, if so many others at least are still to be read: fewer are there
 # before the samples would be.
 _FEW, _OTHERS = range(3, 16), 3
+OWN, NOT_KEPT = "own", "Your photos were not kept, and no link has them. Add them again."
+"""In an address: the visitor's own images; and what is said where they are gone."""
 _BLANK = Image.new("RGB", (64, 64), "#6366f1")  # of a saved posterior, in the row of sets
 
 
@@ -395,7 +397,9 @@ class EvidencePanel(ImageList):
         if key != MINE:
             yield from self.open(session, key, prior)
         elif (before := own.get(self.panel)) is not None and before.prior == prior:
-            yield (yield from self.put(session, replace(before, remaining=0), prior))
+            if before.remaining:  # another set was chosen meanwhile
+                report(f"Images that were not read: {before.remaining}. Add them again.")
+            yield (yield from self.put(session, replace(before, remaining=0, coming=()), prior))
         elif before is not None:
             with (yield session.queued(self.panel, newest=True)) as cancel:
                 yield from self._read_again(session, before, prior, cancel)

@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import sys
 import threading
 import time
@@ -176,6 +177,7 @@ def launch(demo: Page, **options: Any) -> Any:
     keep_pages(demo)
     # Gradio would take the port of its variable, or the next free one.
     port = options.pop("server_port", None) or os.environ.get("GRADIO_SERVER_PORT")
+    _check_host(options.get("server_name"))
     # Gradio requests its own page first: work that may take all of a busy machine begins after that.
     try:
         launched = demo.launch(
@@ -208,6 +210,16 @@ def launch(demo: Page, **options: Any) -> Any:
         if not getattr(sys, "ps1", sys.flags.interactive):  # where Gradio does not wait, either
             demo.block_thread()
     return launched
+
+
+def _check_host(host: str | None) -> None:
+    """Gradio would try each port of an address that this machine has not."""
+    try:
+        family, *_, address = socket.getaddrinfo(host or "127.0.0.1", 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as one:
+            one.bind(address)
+    except OSError:
+        raise SystemExit(f"error: this machine has no address {host}. Choose another one, by --host.") from None
 
 
 def _in_use(demo: Page) -> list[Path]:

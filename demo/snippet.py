@@ -85,10 +85,11 @@ def file_names(images: Sequence[EvidenceImage]) -> list[str]:
 
 
 def file_of(source: Any) -> str:
-    """A file as the user has it: an example by its path in the checkout, an upload by its name; a picture as PNG."""
+    """A file as the user has it: an example by its path, in the checkout where this is one; an upload by its name; a
+    picture as PNG."""
     path = Path(source)
     if path.is_relative_to(_ROOT):
-        return path.relative_to(_ROOT).as_posix()
+        return path.relative_to(_ROOT).as_posix() if (_ROOT / "app.py").is_file() else path.as_posix()
     return path.name if path.suffix else f"{path.name}.png"
 
 

@@ -24,8 +24,8 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 #: What a host needs, as patterns of the tracked files' paths.
 _WANTED = re.compile(
-    r"((app|zero_gpu)\.py|(requirements|overrides)\.txt|README\.md|LICENSE|CHANGELOG\.md|CITATION\.cff"
-    r"|transflow_core/.+|demo/.+|docs/images/.+"
+    r"((app|zero_gpu)\.py|(requirements|overrides)\.txt|[A-Z]+\.md|LICENSE|CITATION\.cff"
+    r"|transflow_core/.+|demo/.+|docs/.+|examples/.+"
     r"|assets/examples/.+"
     r"|assets/models/[^/]+/(config\.json|model\.safetensors|typicality\.json|SHA256SUMS|MODEL_CARD\.md))"
 )

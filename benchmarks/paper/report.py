@@ -23,7 +23,7 @@ def render(results: Result) -> str:
     seconds = {name: run["seconds"][name] for name in SECTIONS if name in run["seconds"]}
     evidence = "; ".join(dict.fromkeys(run["evidence"].values())) or "none"
     late = ", ".join(f"`{name}`" for name in run.get("untimed", ()))
-    untimed = f"The minutes are of an earlier version for {late}: other programs ran since. " if late else ""
+    untimed = f"The minutes of {late} are an earlier version's. " if late else ""
     minutes = sum(seconds.values()) / 60
     head = f"""# The paper, reproduced and answered
 

@@ -13,6 +13,8 @@ import gradio as gr
 
 from transflow_core.runtime.worker import Cancelled
 
+from .files import AGE
+
 _log = logging.getLogger(__name__)
 # The folders of an absolute path. An address such as hf://owner/file has none, and neither has and/or.
 _FOLDERS = re.compile(r"(?<![\w:/.~])(?:/[^\s/'\":,][^/'\":,\n]*)+/(?=[^\s/])")
@@ -24,7 +26,7 @@ _FAULTS = {
     ),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "The server is too busy. Please try again in a few minutes."),
     errno.EIO: "The disk of this server does not answer. Try again in a few minutes.",
-    errno.ENOENT: "This file has expired: files are kept for an hour. Add it again.",
+    errno.ENOENT: f"This file has expired: files are kept for {AGE / 60:g} minutes. Add it again.",
 }
 _NO_MEMORY = "The server has not enough free memory for this. Request less, or try again in a few minutes."
 _UNKNOWN = "Something went wrong, and the error was logged. Your images are safe. Please try again."

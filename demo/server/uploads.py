@@ -24,7 +24,7 @@ from .files import new_folder, upload_folder
 
 _DATA = re.compile(r"data:(?P<kind>[\w.+-]+/[\w.+-]+)?(?:;[\w-]+=[\w.-]+)*;base64,")
 _UNSAFE = re.compile(r'[\x00-\x1f/\\<>:"|?*]|^\.+')
-_OURS = "/gradio_api/file="
+_OURS, _TO_BASE64 = "/gradio_api/file=", str.maketrans("-_", "+/")
 _WEIGHT = Field(ge=limits.WEIGHT.low, le=limits.WEIGHT.high)
 _PHOTOS = TypeAdapter(list[tuple[str, Annotated[float, _WEIGHT], Annotated[str, Field(pattern=f"^{_DATA.pattern}")]]])
 
@@ -58,12 +58,14 @@ def uploaded(files: Any, name: str, most: int = limits.MOST_IMAGES) -> list[Path
 def photos_of(text: str) -> list[Source]:
     """The photos that a browser kept, as `static/keep.js` writes them: [[name, weight, data:image/jpeg…], …] as JSON.
 
-    They are crops: none is a file of the user's, so they have no suffix, and each weight is that which it counts by.
+    They are sent as base64url. They are crops: none is a file of the user's, so they have no suffix, and each weight is
+    that which it counts by.
 
     Raises ValueError for anything else.
     """
     entries, photos = _PHOTOS.validate_json(text), []
-    for file, (name, weight, _) in zip(uploaded([data for *_, data in entries], "photos"), entries, strict=True):
+    files = uploaded([data.translate(_TO_BASE64) for *_, data in entries], "photos")
+    for file, (name, weight, _) in zip(files, entries, strict=True):
         stem = Path(_UNSAFE.sub("_", name)).stem.replace(".", "_")[-60:]
         photos.append(Source(file.rename(file.with_name(stem or "photo")), weight=weight, robust=False))
     return photos

@@ -56,6 +56,7 @@ const keep = async entry => {
   const state = {...entry, picture: thumbnail()}, known = states.findIndex(one => one.id === entry.id);
   if (known < 0) states = [...states, state].slice(-MOST); else states[known] = state;
   show();
+  if (dialog.open && !card) draw();  // newer samples may have put out what was asked of those before
 };
 watch('value', () => { if (props.value) keep(props.value); });
 const ask = ({id, query}) => trigger('select', {id, query: withPhotos(query)});

@@ -47,11 +47,11 @@ from ..controls import (
     on_slider,
     relay,
 )
-from ..evidence_panel import EvidencePanel
+from ..evidence_panel import NOT_KEPT, OWN, EvidencePanel
 from ..examples import example_sets, title_of
 from ..render import GAP, data_uri, picture, sheet_picture
 from ..server.admission import EXPORTS, CancelToken
-from ..server.errors import message_of
+from ..server.errors import message_of, warn
 from ..server.events import Updates, on
 from ..server.state import Session
 from ..snippet import POSTERIOR_FILES, Step, command_line, evidence_files, python_code
@@ -97,7 +97,8 @@ def _ratios(recipe: Recipe) -> tuple[Any, Any]:
 
 def link_to(recipe: Recipe, a: Evidence, b: Evidence) -> str:
     """The address of a result: all but the user's own files."""
-    values = {"tab": TAB, "a": a.example, "b": b.example, "prior": a.prior or b.prior}
+    ends = {key: end.example or (OWN if end.ready else "") for key, end in (("a", a), ("b", b))}
+    values = {"tab": TAB, **ends, "prior": a.prior or b.prior}
     return "&".join(filter(None, (urlencode(values, safe="/"), to_link(recipe))))
 
 
@@ -343,6 +344,8 @@ class Interpolate:
         for key, panel in (("a", self.a), ("b", self.b)):
             if found.get(key) in example_sets():
                 yield from panel.open(session, found[key], prior)
+            elif found.get(key) == OWN:
+                warn(f"{key.upper()}: {NOT_KEPT}")
         yield from self._begin(session, prior, opening=True)
         updates |= self._choose(session, prior, True)
         with contextlib.suppress(ValueError):  # an invalid address opens with the defaults

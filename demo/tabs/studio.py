@@ -44,7 +44,7 @@ from ..controls import (
     slider,
     status_line,
 )
-from ..evidence_panel import EvidencePanel
+from ..evidence_panel import NOT_KEPT, OWN, EvidencePanel
 from ..examples import EXAMPLES, title_of
 from ..render import GAP, data_uri, images_of, sheet_picture, updating, uri_of
 from ..server.admission import CancelToken
@@ -74,9 +74,8 @@ from .studio_results import (
     zip_file,
 )
 
-OPENING, NOTHING, OWN = "paintings", "none", "own"
-"""The example set that the page opens with; its value in an address without images, and with one's own."""
-_NOT_KEPT = "Your photos were not kept, and no link has them. Add them again."
+OPENING, NOTHING = "paintings", "none"
+"""The example set that the page opens with; its value in an address without images."""
 _MOST_LEVELS, _MOST_STATES = 8, 10
 _SAMPLES, _STRIP, _LARGE, _TAB = "samples", "strip", "large", "studio"
 _FIRST = 10  # the sample of `static/opening.jpg` that is large: the first of `Result.best`
@@ -331,7 +330,7 @@ class Studio:
                 own = photos_of(found.pop("photos", ""))
             session.query = urlencode(found)
             if not own:
-                warn(_NOT_KEPT)
+                warn(NOT_KEPT)
                 key = OPENING
         with contextlib.suppress(ValueError):  # an invalid address opens with the defaults
             if found.get("tab", _TAB) == _TAB:  # those of another tab are for that one

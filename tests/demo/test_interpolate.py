@@ -15,10 +15,11 @@ import torch
 from PIL import Image
 
 from demo.controls import Model
+from demo.evidence_panel import NOT_KEPT
 from demo.examples import example_sets
 from demo.server.admission import CancelToken
 from demo.server.state import Session
-from demo.tabs.interpolate import PATHS, Interpolate, _State, recipe_of, steps_of, write
+from demo.tabs.interpolate import PATHS, Interpolate, _State, link_to, recipe_of, steps_of, write
 from transflow_core.evidence import Evidence
 from transflow_core.images.output import read_png_metadata
 from transflow_core.limits import LAM_RATIO_SLIDER
@@ -328,6 +329,15 @@ def test_the_address_is_that_of_the_first_picture_already(tab, engine):
         one for one in tab._show(_State(), TINY, settings(seed=None), a, b, CancelToken()) if tab._player in one
     )
     assert "a=sepia&b=sketch" in shown[tab._address]["query"] and shown[tab._working.outputs[0]], "what comes next"
+    assert "&a=own&b=sketch" in link_to(settings(), replace(a, example=""), b)
+
+
+def test_photos_that_a_link_does_not_have_are_said(tab, monkeypatch):
+    said, session = [], Session("somebody")
+    monkeypatch.setattr("demo.tabs.interpolate.warn", said.append)
+    session.query = "tab=interpolate&a=own&b=sketch"
+    done(tab._open(session, TINY))
+    assert said == [f"A: {NOT_KEPT}"]
 
 
 def ends(case, engine, folder):

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from pathlib import Path
+from urllib.parse import parse_qsl
 from urllib.request import urlopen
 
 import gradio as gr
@@ -14,13 +15,15 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from demo import Engines
-from demo.cards import thumbnails
+from demo.cards import MINE, thumbnails
 from demo.controls import Model
 from demo.evidence_panel import EvidencePanel, _weight, row_of
 from demo.examples import example_sets
 from demo.server.files import AGE, upload_folder
+from demo.server.middleware import _BODY, _VALUES
 from demo.server.state import Session
 from demo.server.uploads import photos_of
+from demo.static import static
 from transflow_core.evidence import Evidence, EvidenceImage, Source
 from transflow_core.faces import align
 from transflow_core.images import load_image
@@ -264,6 +267,17 @@ def test_a_reload_keeps_ones_own_until_they_are_forgotten(page, served_small):
     page.wait_for_url(re.compile("example=(?!own)"))
 
 
+def test_a_hundred_photos_fit_into_one_request(page, served_small):
+    opened(page, served_small)
+    noise = base64.b64encode(np.random.default_rng(0).bytes(9000)).decode()
+    kept = json.dumps([[f"photo {index}", 1, f"data:image/jpeg;base64,{noise}"] for index in range(100)])
+    page.evaluate("kept => sessionStorage.setItem('photos', kept)", kept)
+    query = page.evaluate(f"({static('photos.js')})('example=own')")
+    assert sum(map(query.count, ",[{%")) < _VALUES / 2 and len(query) < _BODY
+    photos = photos_of(dict(parse_qsl(query))["photos"])
+    assert len(photos) == 100 and photos[99].file.read_bytes() == base64.b64decode(noise)
+
+
 def test_a_browser_without_storage_says_so(page, served_small):
     page.add_init_script(FULL_JS)
     opened(page, served_small)
@@ -453,6 +467,19 @@ def test_a_saved_posterior_of_another_model_goes_in_words(engines, monkeypatch):
     done(panel._follow(session, TINY))
     assert said == [f"mine.safetensors was made with {OTHER}. Add it again for that model."]
     assert not panel.evidence(session).ready and panel.evidence(session).prior == TINY
+
+
+def test_what_was_still_being_read_of_ones_own_is_said_on_the_way_back(engines, monkeypatch):
+    said, session = [], Session("somebody")
+    monkeypatch.setattr("demo.evidence_panel.report", said.append)
+    with gr.Blocks():
+        panel = EvidencePanel(Model(engines, gr.Textbox(), ()), panel="style", title="", tab="studio")
+    own = engines.get(TINY).read(squares(2))
+    session.evidence["style"] = Evidence(own.images[:1], prior=TINY, remaining=5, coming=own.images[1:])
+    for key in ("sepia", MINE):
+        done(panel._choose_example(session, {"example": key}, TINY))
+    assert said == ["Images that were not read: 5. Add them again."]
+    assert panel.evidence(session).images == own.images[:1] and not panel.evidence(session).coming
 
 
 def test_all_sessions_share_an_example_set(tmp_path):

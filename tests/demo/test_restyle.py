@@ -4,23 +4,27 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from demo.controls import Model
 from demo.examples import PHOTOGRAPH
 from demo.painting import mask_of, paintable
 from demo.server.state import Session
 from demo.snippet import command_line, python_code
 from demo.tabs.restyle import Photograph, Request, _likeness, steps_of, write
+from demo.tabs.restyle import Restyle as RestyleTab
+from transflow_core.evidence import Source
 from transflow_core.images import load_image
 from transflow_core.images.output import read_png_metadata
 from transflow_core.recipes import Restyle
 
 from ..helpers import TIMEOUT, squares
-from .conftest import TINY, codes_run, same, saved, says
+from .conftest import TINY, codes_run, done, same, saved, says
 
 
 def style_files(folder, n=3):
@@ -57,6 +61,14 @@ def paint(page, canvas, start, end):
     page.mouse.down()
     page.mouse.move(x1, y1, steps=5)
     page.mouse.up()
+
+
+def test_where_no_photo_can_be_read_there_is_none_to_choose(engines, tmp_path):
+    with gr.Blocks():
+        tab = RestyleTab(Model(engines, gr.Textbox(), []))
+    (tmp_path / "broken.jpg").write_bytes(b"nothing")
+    *_, shown = done(tab._read(Session("somebody"), TINY, [Source(tmp_path / "broken.jpg")]))
+    assert shown[tab._which]["value"] is None and shown[tab._which]["choices"] == []
 
 
 def test_the_tab_opens_on_a_worked_example_which_follows_the_slider(page, served_small, engines, hold, tmp_path):

@@ -205,7 +205,7 @@ def test_errors_are_told_without_markup_and_places_and_faults_are_written_down(c
         (ValueError("hf://owner/repo/file and/or 3/4 or 3 / 4"), "hf://owner/repo/file and/or 3/4 or 3 / 4"),
         (
             FileNotFoundError(2, "No such file", "/root/x"),
-            "This file has expired: files are kept for an hour. Add it again.",
+            "This file has expired: files are kept for 60 minutes. Add it again.",
         ),
         (OSError(28, "No space left", "/root/x"), "The disk of this server is full. Try again in a few minutes."),
         (OSError(30, "Read-only", "/root/x"), "This server cannot write to its disk, so it cannot make the file."),

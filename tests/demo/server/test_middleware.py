@@ -31,6 +31,11 @@ FACE = EXAMPLES / "sepia" / "sepia_00.png"
 JSON = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
 
 
+def test_an_address_that_is_not_this_machines_is_told(engines):
+    with pytest.raises(SystemExit, match=r"no address 192\.0\.2\.1\."):
+        launch(build(engines, first_prior=TINY), prevent_thread_lock=True, quiet=True, server_name="192.0.2.1")
+
+
 @pytest.mark.parametrize("by", ["option", "variable"])
 def test_a_port_that_is_taken_is_told_and_no_other_one_is_taken(by, engines, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as other:
