@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,11 +155,18 @@ class PictureReader:
         """How many other clients have their turn before this one; see `Worker.ahead`."""
         return max(self._quick.ahead, self._slow.ahead)
 
-    def begin(self, files: Iterable[Path], **how: Any) -> None:
-        """Read files that somebody will ask for: `submit` with the same arguments then returns what was begun."""
+    @contextlib.contextmanager
+    def begun(self, files: Iterable[Path], **how: Any) -> Iterator[None]:
+        """Read files ahead: `submit` with the same arguments then returns what was begun. The end cancels the rest."""
         for file in files:
             key, reading = _key(file, {"name": file.name, **how}), self.submit(file, name=file.name, **how)
             self._begun[key] = reading
+        try:
+            yield
+        finally:
+            for reading in self._begun.values():
+                reading.cancel()
+            self._begun.clear()
 
     def submit(
         self, content: bytes | Path | Image.Image, *, cancel: threading.Event | None = None, **how: Any

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from transflow_core.faces import align
 from transflow_core.images.output import read_png_metadata
+from transflow_core.pictures import _Child
 from transflow_core.posterior import Posterior
 from transflow_core.priors.catalogue import example, shipped_priors
 from transflow_core.recipes import DEFAULT_PRIOR
@@ -253,6 +254,15 @@ def test_align_writes_each_face(conformance, run):
     (file,), (found, none) = result["files"], result["pictures"]
     assert pixels(file).shape == (96, 96, 3) and found["faces"][0]["file"] == Path(file).name
     assert none["faces"] == [] and "no face" in none["problem"]
+
+
+@pytest.mark.parametrize("size", [[], ["--size", 32]])
+def test_a_picture_is_read_once(run, monkeypatch, size):
+    """By each of two children at most."""
+    asked, ask = [], _Child.ask
+    monkeypatch.setattr(_Child, "ask", lambda child, file, how: asked.append((child, file)) or ask(child, file, how))
+    run("align", "cartoon", "--prior", "celeba64", *size, prior=False)
+    assert len(set(asked)) == len(asked)
 
 
 def test_info_tells_of_a_prior_of_a_sheet_and_which_priors_there_are(run):

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import demo
 import transflow_core
 from demo import command
 from transflow_core.cli import app
+from transflow_core.pictures import PictureReader
 from transflow_core.priors.catalogue import shipped_priors
 from transflow_core.recipes import RECIPES
 
@@ -96,6 +98,13 @@ def test_a_video_that_cannot_be_written_is_refused_before_anything_is_loaded(run
 def test_an_unknown_device_is_refused_before_the_model_is_read(run):
     Path("tiny.safetensors").write_bytes(b"no model")
     assert "cannot compute on" in run("sample", "images", "--device", "wat", fails=True)
+
+
+def test_what_reads_pictures_ahead_is_cancelled_where_the_command_ends(run, monkeypatch):
+    begun = []
+    monkeypatch.setattr(PictureReader, "submit", lambda *_, **__: begun.append(Future()) or begun[-1])
+    run("sample", "cartoon", "--device", "wat", fails=True, prior=False)
+    assert begun and all(reading.cancelled() for reading in begun)
 
 
 def test_the_device_is_the_one_that_was_asked_for(run):

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +93,7 @@ class Work:
         from ..priors.catalogue import load_prior
         from ..priors.prior import pick_device
 
-        pick_device(device)  # refused before a file is read
+        pick_device(device)  # refused before the model is read
         engine = Engine(load_prior(prior, device=device), **how)
         self.result |= {"prior": engine.prior.name, "device": engine.prior.info()["device"]}
         return engine
@@ -135,7 +135,7 @@ def run_recipe(
     """
     from ..pictures import PictureReader
 
-    with working(as_json) as work:
+    with working(as_json) as work, ExitStack() as until_the_end:
         recipe = model.from_texts({name: to_text(value) for name, value in values.items()})
         assert isinstance(recipe, Reading)  # every recipe reads images
         if output is not None:
@@ -145,9 +145,11 @@ def run_recipe(
         if output is not None:
             recipe = recipe.written_as(output.suffix.lower().removeprefix("."))
         images = [path for name, one in model.inputs.items() if one.kind in ("images", "set") for path in files[name]]
-        reader, size = PictureReader() if len(images) >= _WORTH_A_PROCESS else None, shipped_image_size(recipe.prior)
+        reader = PictureReader() if len(images) >= _WORTH_A_PROCESS else None
+        size = getattr(recipe, "size", None) or shipped_image_size(recipe.prior)
         if reader is not None and size is not None:  # they are read while torch is loaded
-            reader.begin(images[:_BEGUN], size=size, align=recipe.align, landmarks=recipe.landmarks)
+            how = {"size": size, "align": recipe.align, "landmarks": recipe.landmarks}
+            until_the_end.enter_context(reader.begun(images[:_BEGUN], **how))
         engine = work.engine(recipe.prior, device, pictures=reader)
         if isinstance(files.get("examples"), Path):
             from ..fewshot import FewShotClassifier
