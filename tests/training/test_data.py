@@ -47,6 +47,14 @@ def test_a_folder_and_an_archive_of_it_are_read_once_and_a_file_stays_on_its_sid
     assert after[0] != digest and after[1] > train and after[2] >= held_out
 
 
+def test_images_in_use_stay_as_they_are(disc_folder, tmp_path):
+    found, _ = (prepare(disc_folder, 32, tmp_path / "cache", held_out=f"disc_0{part}*") for part in "01")
+    assert found.train.shape == (50, 32, 32, 3) and (found.train[0] == discs(11)[10]).all()
+    with pytest.raises(TrainingError):
+        prepare(disc_folder, 64, tmp_path / "cache")
+    assert (prepare(disc_folder, 32, tmp_path / "cache", held_out="disc_01*").train[:10] == discs(10)).all()
+
+
 def test_held_out_by_pattern_and_larger_pictures_by_their_means(tmp_path):
     large, small, wide = discs(1, 64)[0], discs(1, 32)[0], np.zeros((64, 96, 3), np.uint8)
     wide[:, 16:80] = large

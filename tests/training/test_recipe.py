@@ -10,7 +10,7 @@ import torch
 from transflow_core.flows import PixelConvention
 from transflow_core.flows.wavelet import WaveletConfig, read_config, unrolled
 from transflow_core.priors.catalogue import shipped_files
-from transflow_core.training import Train
+from transflow_core.training import Train, TrainingError
 from transflow_core.training import plan as module
 from transflow_core.training.plan import PRESETS
 
@@ -63,6 +63,8 @@ def test_a_run_that_goes_on_keeps_what_it_began_with(tmp_path):
     again = module.plan(Train(resume=True, steps=2, half=False), tmp_path, torch.device("cpu"))
     assert again.settings == begun.settings.replace(steps=2, resume=True, half=False)
     assert again.config == begun.config == TINY32
+    with pytest.raises(TrainingError, match="resume it, or choose another"):
+        plan(tmp_path, preset="tiny32")
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,7 @@ def run_training(
             made = plan(asked, output, group.device)
             size, settings = made.config.image_size, made.settings
             how = {"align_faces": settings.align, "held_out": settings.held_out, "progress": work.progress}
+            how["ignore"] = [output / "samples", output / "samples.png"]
             images = group.first_then_all(lambda: prepare(inputs["data"], size, output / "images", **how))
             for why, count in images.left_out.items():
                 work.say(f"left out {count} files: {why}")

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -50,6 +51,7 @@ def prepare(
     *,
     align_faces: str = "never",
     held_out: str = "0.02",
+    ignore: Iterable[Path] = (),
     progress: Progress | None = None,
 ) -> ImageSet:
     """Decode a folder or a zip of images to `size`, once; later calls with the same arguments map the `cache`.
@@ -62,12 +64,18 @@ def prepare(
             face is left out).
         held_out: what is kept from training: a share, by a digest of each file's name (so that a file stays where it
             is when others are added), of two at least; or a pattern of names such as `val*/*`.
+        ignore: files and folders of which nothing is read, such as the sheets of the run.
         progress: called with how many files are done, how many there are, and what is being done.
 
     Raises TrainingError for no such folder or file, nothing usable in there, or too little on one side of the split.
     """
     try:
-        files = {member.name: member for member in find_members(Path(data))}
+        root, ignored = Path(data).resolve(), [path.resolve() for path in ignore]
+        files = {
+            member.name: member
+            for member in find_members(Path(data))
+            if not any((root / member.name).is_relative_to(path) for path in ignored)
+        }
     except ImageError as error:
         raise TrainingError(f"{data}: no folder or zip of images ({error})") from error
     chosen = _held_out(list(files), held_out)
@@ -82,11 +90,10 @@ def prepare(
         known = json.loads(description.read_text(encoding="utf-8"))
         if known["key"] == key:
             return _mapped(cache, known)
-        description.unlink()  # what it describes is about to go
     cache.mkdir(parents=True, exist_ok=True)
     counts, left_out = {"train": 0, "held_out": 0}, Counter[str]()
-    # Straight to the disk: a large set need not fit in memory.
-    with (cache / "train.uint8").open("wb") as train, (cache / "held_out.uint8").open("wb") as apart:
+    # Straight to the disk: a large set need not fit in memory. A run may be under way on the arrays that are there.
+    with (cache / "train.new").open("wb") as train, (cache / "held_out.new").open("wb") as apart:
         for index, (name, member) in enumerate(files.items()):
             if index % 50 == 0:
                 report(progress, index, len(files), "reading images")
@@ -104,6 +111,9 @@ def prepare(
             f"are held out; at least 1 and {_LEAST_HELD_OUT} are needed{why}"
         )
     # The description last: arrays without one are of a run that was stopped.
+    description.unlink(missing_ok=True)
+    for part in counts:
+        (cache / f"{part}.new").replace(cache / f"{part}.uint8")
     facts = {"key": key, "counts": counts, "left_out": left_out}
     description.write_text(json.dumps(facts, indent=1), encoding="utf-8")
     return _mapped(cache, facts)

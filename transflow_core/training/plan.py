@@ -107,11 +107,13 @@ def bfloat16_is_faster(device: torch.device) -> bool:
 def plan(asked: Train, folder: Path, device: torch.device) -> Plan:
     """Decide what was not asked for, by the run in the folder (with `asked.resume`), the preset, or the device.
 
-    Raises ValueError for priors that cannot be read; TrainingError where words do not fit together, and if there is no
-    run to resume.
+    Raises ValueError for priors that cannot be read; TrainingError where words do not fit together, and if the folder
+    has a run already, or none to resume.
     """
     if asked.resume:
         asked = asked.over(read_state(folder)["settings"])
+    elif any((folder / name).is_file() for name in (STATE, "model.safetensors")):
+        raise TrainingError(f"{folder} has a run already: resume it, or choose another folder")
     start, grow = (load_prior(source, device="cpu") if source else None for source in (asked.start, asked.grow))
     if start is None and ((asked.blend or 1) < 1 or asked.checkerboard):
         raise TrainingError("--blend and --checkerboard need weights to begin with: say which, with --start")

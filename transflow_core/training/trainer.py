@@ -27,7 +27,7 @@ from .card import CLIP, model_card, training_words
 from .checkerboard import checkerboard_penalty, low_norm_latents, penalised_parameters
 from .data import ImageSet, batch, condition_noise, first_images
 from .measure import BitsPerDim, bits_per_level, measure_typicality, reduced, sheet, write_conformance
-from .plan import STATE, Counters, Plan, read_state, trainable, words_of, write_state
+from .plan import Counters, Plan, read_state, trainable, words_of, write_state
 from .processes import Processes
 from .recipe import TrainingError
 
@@ -66,8 +66,7 @@ def train(
         progress: called after every step, with thousandths of the budget.
         cancel: ends the run, saved, after the step in which it is set.
 
-    Raises TrainingError if the folder has a run already, or none to resume, or another; or for nothing but non-finite
-    steps.
+    Raises TrainingError if the folder has no run to resume, or another; or for nothing but non-finite steps.
     """
     return _Run(images, Path(folder), plan, command, group, progress).go(cancel or threading.Event())
 
@@ -114,8 +113,6 @@ class _Run:
             raise TrainingError(f"the images are {found}×{found}, the flow's {side}×{side}")
         if self.size % parts:
             raise TrainingError(f"a batch is a multiple of {parts} for these processes and penalties, not {self.size}")
-        if not self.settings.resume and any((self.folder / name).is_file() for name in (STATE, "model.safetensors")):
-            raise TrainingError(f"{self.folder} has a run already: resume it, or choose another folder")
 
     def _part(self, flow: TrainableFlow) -> nn.Module:
         """What of a flow the run trains and keeps: all of it, or the level that it puts on a prior."""
@@ -146,7 +143,9 @@ class _Run:
         state = read_state(self.folder)
         for key, now in self.fixed.items():
             if (then := state["run"][key]) != now:
-                raise TrainingError(f"{self.folder}: it goes on only as it began ({key}: {then!r}, now {now!r})")
+                other = [name.replace("_", "-") for name in now if key == "settings" and then[name] != now[name]]
+                why = f"leave out --{', --'.join(other)}" if other else f"its {key} changed"
+                raise TrainingError(f"{self.folder}: the run goes on only as it began: {why}")
         for name, one in self.states.items():
             one.load_state_dict(state[name])
         counters = Counters(**state["counters"])
