@@ -88,6 +88,16 @@ def test_a_level_begins_with_another_and_grows_again(base, grown, tmp_path):
     assert twice.image_size == 128 and isinstance(twice.flow.base, WaveletGlow)
 
 
+def test_steps_on_a_whole_make_new_priors_of_all_sizes(grown, tmp_path):
+    prior = grown[1]
+    for steps in (0, 1):
+        train(IMAGES, tmp_path / str(steps), settings(steps=steps), prior.flow.config, start=prior)
+    kept, new = (load_prior(tmp_path / steps, device="cpu").at(32) for steps in "01")
+    assert (kept.name, kept.metadata) == (prior.at(32).name, prior.at(32).metadata)
+    assert kept.typicality == prior.at(32).typicality and kept.fingerprint == prior.at(32).fingerprint
+    assert new.name == "1-32" and "from the weights of grown" in new.metadata["training"] and new.typicality.n == 24
+
+
 def test_levels_are_put_on_another_prior_without_training(disc_set, grown, tmp_path):
     """`--grow BASE --start LEVELS --steps 0`: the base with all that is known of it, and the levels as they are."""
     prior, images = grown[1], image_set(8, 4, 128)

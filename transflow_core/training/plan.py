@@ -71,7 +71,7 @@ class Plan:
 
     @property
     def coarser(self) -> dict[int, Size]:
-        """The smaller priors within what is made: all that `grow` holds, and what `start` holds above it.
+        """The smaller priors within what is begun: all that `grow` holds, and what `start` holds above it.
 
         What was measured on the latter was measured above another prior: it is left out.
         """

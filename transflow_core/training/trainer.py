@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
+from ..checkpoints.native import Size
 from ..compute import Progress, report
 from ..flows.base import channels_last, compute_nets_in
 from ..flows.layers import initialise
@@ -258,7 +259,10 @@ class _Run:
         name, metadata = settings.name or self.folder.resolve().name, {key: text for key, text in words.items() if text}
         if plan.start and not self.counters.step:  # of weights that were only put together, it still holds
             metadata = words_of(plan.start) | metadata
-        return Prior(self.kept.eval(), plan.pixels, name, "", metadata=metadata, coarser=plan.coarser)
+        coarser = plan.coarser
+        if plan.grow is None and self.counters.step:  # their weights are new too
+            coarser = {side: Size(size.pixels, f"{name[:70]}-{side}", None, metadata) for side, size in coarser.items()}
+        return Prior(self.kept.eval(), plan.pixels, name, "", metadata=metadata, coarser=coarser)
 
     def _measure_and_save(self, everything: bool = False) -> None:
         """Bits per dimension of held-out images and a sheet of samples, under the averaged weights; a checkpoint."""
