@@ -117,7 +117,8 @@ def test_steps_that_are_not_finite_are_skipped_and_nothing_but_such_steps_is_an_
     assert load_prior(tmp_path, device="cpu").decode(torch.zeros(1, 3072)).isfinite().all()
 
 
-def test_a_blend_is_the_mean_of_the_weights_before_and_after(trained, disc_set, tmp_path):
+def test_a_blend_is_the_mean_of_the_weights_before_and_after(trained, disc_set, tmp_path, monkeypatch):
+    monkeypatch.setattr("transflow_core.training.card._ROWS", 1)
     start = load_prior(trained[1], device="cpu")
     result = train(disc_set, tmp_path, tiny(steps=20), start=start)
     assert result.measured[0]["held_out_bits"] == pytest.approx(trained[0].measured[-1]["held_out_bits"], abs=1e-4)
@@ -134,7 +135,8 @@ def test_a_blend_is_the_mean_of_the_weights_before_and_after(trained, disc_set, 
         prior = load_prior(tmp_path, device="cpu")
         assert float(prior.bits_per_dim(disc_set.held_out).mean()) == pytest.approx(bits, abs=5e-3)
         assert f"the weights are {share:.0%} of the trained ones" in card(tmp_path) and "| blended |" in card(tmp_path)
-        assert f"{result.measured[-2]['held_out_bits']:.4f} bits" in card(tmp_path)
+        alone = f"{result.measured[-2]['held_out_bits']:.4f}"
+        assert f"{alone} bits" in card(tmp_path) and f" {alone} |\n| blended" in card(tmp_path)
     with pytest.raises(TrainingError, match="multiple of 4 for"):
         train(disc_set, tmp_path / "b", tiny(steps=1, checkerboard=1.0, batch_size=6), start=start)
     assert not (tmp_path / "b").exists()

@@ -27,8 +27,8 @@ def training_words(plan: Plan, counters: Counters) -> str:
         return ""
     words += f" from the weights of {plan.start.name} ({plan.start.fingerprint})" if plan.start else " from nothing"
     if plan.grow:
-        words += f", of the level above {plan.grow.name} ({plan.grow.fingerprint}) alone, on whose condition was noise "
-        words += f"of at most {settings.condition_noise:g}"
+        words += f", of the finest level above {plan.grow.name} ({plan.grow.fingerprint}) alone, on whose condition "
+        words += f"was noise of at most {settings.condition_noise:g}"
     words += f"; Adam (0.9, 0.99), learning rate {settings.learning_rate} after {settings.warmup_steps} steps of "
     words += f"warm-up, falling over the last {DECAY:.0%}; batch {settings.batch_size}; gradient norm clipped at "
     words += f"{CLIP}; weights averaged (EMA {settings.ema}); coupling nets in {settings.nets}; seed {settings.seed}. "
@@ -39,6 +39,8 @@ def training_words(plan: Plan, counters: Counters) -> str:
 def model_card(prior: Prior, plan: Plan, images: ImageSet, counters: Counters, command: str = "") -> str:
     """Markdown under the YAML that the Hub reads: `card.md`, filled. What nobody said is called so."""
     measured, held_out, sizes = counters.measured, images.held_out[:_BITS_OF], []
+    blended = (plan.settings.blend or 1) < 1
+    whole = 2 if blended else 1  # the last measurements, which are of all held-out images
     for size in map(prior.at, prior.sizes):
         *wavelets, glow = unrolled(trainable(size).config)
         details = [one.details for one in wavelets]
@@ -55,9 +57,9 @@ def model_card(prior: Prior, plan: Plan, images: ImageSet, counters: Counters, c
         images=images,
         counters=counters,
         command=command,
-        blended=(plan.settings.blend or 1) < 1,
+        blended=blended,
         unsaid="not said by whoever trained it",
-        rows=[*measured[:-1][:: -(-len(measured) // _ROWS)], measured[-1]],
+        rows=[*measured[:-whole][:: -(-len(measured) // _ROWS)], *measured[-whole:]],
         last=measured[-1],
         bits_of=len(held_out),
         temperature=TEMPERATURE,

@@ -66,7 +66,7 @@ class Plan:
 
     @property
     def learned(self) -> FlowConfig | DetailConfig:
-        """What the run trains: the whole flow, or the details above the one that it grows."""
+        """What the run trains: the whole flow, or with `grow` its finest details."""
         return self.config if self.grow is None or isinstance(self.config, GlowConfig) else self.config.details
 
     @property

@@ -56,9 +56,9 @@ def train(
     the way in `samples/`, `log.jsonl`, and `training.pt`, from which a run that was stopped goes on: with a budget in
     steps, to the same bits as one that was not.
 
-    Of a run that grows a prior, the new level alone is trained, and held-out bits are its own (see `BitsPerDim`). What
-    it makes also holds the prior that it grew, and all sizes of that one. Under `torchrun` each process takes its part
-    of every batch; the batches are those of a single process.
+    Of a run that grows a prior, the finest level alone is trained, and held-out bits are its own (see `BitsPerDim`).
+    What it makes also holds the prior that it grew, and all sizes of that one. Under `torchrun` each process takes its
+    part of every batch; the batches are those of a single process.
 
     Args:
         images, plan: see `prepare`, `Plan`.
