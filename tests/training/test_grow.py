@@ -8,7 +8,7 @@ import torch
 
 from transflow_core.flows.wavelet import WaveletGlow
 from transflow_core.priors.catalogue import load_prior
-from transflow_core.training import Train, trainer
+from transflow_core.training import Train, measure, trainer
 from transflow_core.training.data import batch, condition_noise
 from transflow_core.training.measure import BitsPerDim, bits_per_level
 from transflow_core.training.plan import plan, words_of
@@ -76,6 +76,19 @@ def test_bits_of_a_level_have_the_convention_of_the_whole(grown):
     # Noise on the condition changes what the level is given, and nothing else: it costs bits, and few.
     noise = condition_noise((3, 32, 32), 0, most=0.01, size=16, seed=0)
     assert 0 < float((alone(x, noise) - alone(x)).abs().max()) < 1
+
+
+def test_bits_of_levels_count_each_image_once(grown, monkeypatch):
+    """Of three images in batches of two: a level's bits are their mean."""
+    monkeypatch.setattr(measure, "_BATCH", 2)
+    prior, images, seen = grown[1], IMAGES.held_out[:3], []
+    real = measure.bits_per_level
+    monkeypatch.setattr(measure, "bits_per_level", lambda flow, x, nats: seen.extend(x) or real(flow, x, nats))
+    found = measure.bits_of_levels(prior, images)
+    shown = (torch.stack(seen).permute(0, 2, 3, 1) + 0.5) * 256
+    assert sorted(map(bytes, shown.floor().byte().numpy())) == sorted(map(bytes, images))
+    for level, expected in zip(found, real(prior.flow, torch.stack(seen), prior.pixels.nats_per_dim), strict=True):
+        assert level["bits"] == pytest.approx(expected["bits"], abs=1e-5)
 
 
 def test_a_level_begins_with_another_and_grows_again(base, grown, tmp_path):

@@ -101,10 +101,12 @@ def bits_of_levels(prior: Prior, images: NDArray[np.uint8]) -> list[dict[str, An
     """`bits_per_level` of all of some images, (n, S, S, C), with noise of the prior's own bits."""
     size = min(_BATCH, len(images))
     how = {"size": size, "seed": 0, "mirror": False}
-    batches = (batch(images, prior.pixels, step, **how) for step in range(-(-len(images) // size)))
+    counts = [min(size, len(images) - start) for start in range(0, len(images), size)]
+    # The last batch begins anew to be full: what it shows again is left out.
+    batches = (batch(images, prior.pixels, step, **how)[:count] for step, count in enumerate(counts))
     flow, nats = trainable(prior), prior.pixels.nats_per_dim
     rows = zip(*(bits_per_level(flow, x.to(prior.device), nats) for x in batches), strict=True)
-    return [{**level[0], "bits": float(np.mean([one["bits"] for one in level]))} for level in rows]
+    return [{**level[0], "bits": float(np.average([one["bits"] for one in level], weights=counts))} for level in rows]
 
 
 def write_conformance(prior: Prior, folder: Path) -> None:
