@@ -40,9 +40,10 @@ def build(folder: Path, repo: str = "") -> list[Path]:
 
     The card of a Space whose OWNER/NAME is given shows a picture in links to it.
 
-    Raises ValueError if the folder is not empty and holds no Space that was built here.
+    Raises ValueError if the folder is not empty and holds no Space that was built here: a clone was not.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / ".gitattributes").is_file():
+    built = (folder / ".gitattributes").is_file() and not (folder / ".git").exists()
+    if folder.exists() and any(folder.iterdir()) and not built:
         raise ValueError(f"{folder} is not empty, and was not built by this command: choose another folder")
     shutil.rmtree(folder, ignore_errors=True)
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=_ROOT, capture_output=True, check=True).stdout.decode()

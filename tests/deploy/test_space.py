@@ -124,8 +124,10 @@ def test_a_container_asks_for_the_page_and_takes_another_index_for_torch() -> No
         assert said.stdout.strip() == words
 
 
-def test_the_folder_is_built_anew_but_nobody_elses_is_touched(tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+@pytest.mark.parametrize("clone", [[], [".gitattributes", ".git"]])
+def test_the_folder_is_built_anew_but_nobody_elses_is_touched(tmp_path: Path, clone: list[str]) -> None:
+    for name in ["mine.txt", *clone]:
+        (tmp_path / name).write_text("mine", encoding="utf-8")
     with pytest.raises(ValueError, match="not empty"):
         space.build(tmp_path)
     assert (tmp_path / "mine.txt").is_file()
