@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from transflow_core.images import ImageError, find_images, load_image
-from transflow_core.images.files import IMAGE_SUFFIXES, find_members
+from transflow_core.images.files import IMAGE_SUFFIXES, find_members, find_others
 
 IMAGES = ["b/9.webp", "b/deep/1.heic", "IMG1.JPG", "img2.png", "img10.png"]
 OTHERS = ["notes.txt", "Thumbs.db", ".hidden.png", ".git/x.png", "__MACOSX/._img2.png", "__MACOSX/img2.png", "._a.png"]
@@ -27,6 +27,13 @@ def test_a_folder_in_natural_order_without_what_is_hidden(folder):
     assert find_images([str(folder)]) == find_images(folder)
     (folder / "b" / "loop").symlink_to(folder, target_is_directory=True)
     assert len(find_images(folder)) == len(IMAGES), "a loop of links ends"
+
+
+def test_a_link_to_nothing_is_no_text_and_no_member(folder):
+    for name in ("gone.png", "gone.txt"):
+        (folder / name).symlink_to(folder / "nowhere")
+    assert sorted(member.name for member in find_members(folder)) == sorted(IMAGES)
+    assert (folder / "gone.txt", False) in find_others([folder])
 
 
 def test_arguments_keep_their_order_and_appear_once(folder):
@@ -81,6 +88,17 @@ def test_what_is_damaged_or_absent_is_named(tmp_path, name):
         (tmp_path / name).write_bytes(b"PK\x03\x04 and then nothing" * 100)
     with pytest.raises(ImageError, match=name):
         find_members(tmp_path / name)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_member_of_an_archive_is_a_problem_of_its_own(tmp_path, compression):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w", compression) as archive:
+        archive.writestr("a.png", bytes(10_000))
+    content = (tmp_path / "set.zip").read_bytes()
+    begins = 30 + len("a.png") + 9 * (compression == zipfile.ZIP_LZMA)  # behind what says how it is packed
+    (tmp_path / "set.zip").write_bytes(content[:begins] + b"\xff" * 8 + content[begins + 8 :])
+    with pytest.raises(ImageError, match="unpacked"):
+        load_image(find_members(tmp_path / "set.zip")[0])
 
 
 def test_a_member_of_an_archive_that_changed_is_a_problem_of_its_own(sets):

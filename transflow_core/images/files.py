@@ -49,7 +49,7 @@ def find_others(paths: Iterable[Path]) -> list[tuple[Path, bool]]:
 
 
 def _is_text(file: Path) -> bool:
-    with file.open("rb") as opened, contextlib.suppress(UnicodeDecodeError):
+    with contextlib.suppress(UnicodeDecodeError, OSError), file.open("rb") as opened:
         beginning = codecs.getincrementaldecoder("utf-8")().decode(opened.read(1024))
         return "\0" not in beginning and file.suffix.lower() != ".svg"
     return False
@@ -58,22 +58,23 @@ def _is_text(file: Path) -> bool:
 def _files_below(folder: Path, images: bool = True) -> list[Path]:
     files = []
     for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
-        files += [
-            Path(root, name)
-            for name in names
-            if not name.startswith(".") and (os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES) == images
-        ]
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        files += [Path(root, name) for name in names if not _is_hidden(name) and _is_image(name) == images]
     return sorted(files, key=lambda file: [_natural(part) for part in file.relative_to(folder).parts])
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in name.removeprefix("./").split("/"))
+
+
+def _is_image(name: str) -> bool:
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _natural(text: str) -> tuple[list[tuple[int, int, str]], str]:
     """A sort key by which numbers count as numbers; the text itself decides between `1` and `01`."""
     parts = re.findall(r"[0-9]+|[^0-9]+", text.casefold())
     return [(0, int(part), "") if part[0] in "0123456789" else (1, 0, part) for part in parts], text
-
-
-_BAD_ZIP = (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, ValueError, RuntimeError, EOFError)
 
 
 class Member(NamedTuple):
@@ -94,27 +95,23 @@ class Member(NamedTuple):
         try:
             with self.open() as file:
                 return file.read(most)
-        except _BAD_ZIP as error:
+        except Exception as error:  # each compression has errors of its own
             raise ImageError(Path(self.name).name, "it cannot be unpacked.") from error
 
 
 def find_members(path: Path) -> list[Member]:
-    """The images below a folder, or in a zip. What `find_images` skips is skipped.
+    """The images below a folder, or in a zip. What `find_images` skips is skipped, and so is a link to nothing.
 
     Raises ImageError if the path does not exist, a folder has no images, or a zip is damaged.
     """
     if path.is_dir() or path.suffix.lower() != ".zip":
-        files = {file.relative_to(path).as_posix(): file for file in find_images(path)}
+        files = {file.relative_to(path).as_posix(): file for file in find_images(path) if file.exists()}
         return [Member(name, file.stat().st_size, partial(file.open, "rb")) for name, file in files.items()]
     try:
         archive = zipfile.ZipFile(path)
-    except _BAD_ZIP as error:
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, ValueError, RuntimeError, EOFError) as error:
         raise ImageError(path.name, f"it is no zip that can be read ({error}).") from error
-    found = (entry for entry in archive.infolist() if not entry.is_dir() and _is_image(entry.filename))
-    members = (Member(entry.filename, entry.file_size, partial(archive.open, entry)) for entry in found)
+    shown = (entry for entry in archive.infolist() if not entry.is_dir() and not _is_hidden(entry.filename))
+    images = (entry for entry in shown if _is_image(entry.filename))
+    members = (Member(entry.filename, entry.file_size, partial(archive.open, entry)) for entry in images)
     return sorted(members, key=lambda member: member.name)
-
-
-def _is_image(name: str) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in name.removeprefix("./").split("/"))
-    return not hidden and Path(name).suffix.lower() in IMAGE_SUFFIXES
