@@ -105,6 +105,8 @@ def test_faces_are_aligned_when_asked(tmp_path):
     assert len(aligned.train) == 1 and "no face" in " ".join(aligned.left_out)
     whole = prepare(tmp_path, 32, tmp_path / "b", align_faces="auto", held_out="[01].png")
     assert len(whole.train) == 2
+    with pytest.raises(TrainingError, match="3 × its face has too few pixels for 320×320"):
+        prepare(tmp_path, 320, tmp_path / "c", align_faces="auto", held_out="[01].png")
 
 
 def test_an_epoch_shows_every_picture_once_as_it_is_or_mirrored():

@@ -3,6 +3,7 @@
 import fnmatch
 import hashlib
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -58,7 +59,8 @@ def prepare(
 
     Args:
         size: side in pixels. Larger images are cut to their centre square and averaged down: 2×2 means where that is
-            the factor. Images smaller than `size` are left out: enlarged ones would teach blur.
+            the factor. Images smaller than `size` are left out, and faces that are enlarged by more than √2: they
+            would teach blur.
         cache: a folder for the arrays, which are as private as the images.
         align_faces: never (images as they are), auto (align a face where one is found), or always (an image without a
             face is left out).
@@ -133,6 +135,8 @@ def _frame(member: Member, name: str, size: int, align_faces: str) -> NDArray[np
     if align_faces != "never":
         faces = align(image, size=size, align="always")
         if faces:
+            if math.sqrt(2) * abs(faces[0].similarity[0]) < size:  # as for `Prior.lacking`
+                raise ImageError(name, f"its face has too few pixels for {size}×{size}.")
             return np.asarray(faces[0].image)
         if align_faces == "always":
             raise ImageError(name, "no face was found in it.")
