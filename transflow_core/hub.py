@@ -92,13 +92,12 @@ def fetch(address: str, access: HubAccess = OWNER) -> Path:
     path = Path(found) / name
     _check_size(address, path.stat().st_size, access)  # what came, whatever was said
     _make_room(access, path)
-    return path.parent if path.name == "model.safetensors" and (path.parent / "config.json").is_file() else path
+    return path
 
 
 def forget(path: Path) -> None:
     """Remove what `fetch` gave from the cache."""
-    file = path / "model.safetensors" if path.is_dir() else path
-    for content in {file.resolve(), file}:  # in the cache, names are links to contents
+    for content in {path.resolve(), path}:  # in the cache, names are links to contents
         content.unlink(missing_ok=True)
 
 

@@ -22,20 +22,23 @@ from .memory import POINTER, refused
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("where", ["prior.safetensors", "folder"])
-def test_a_saved_prior_is_the_same_prior(tmp_path, where):
+@pytest.mark.parametrize(
+    ("where", "read"),
+    [("prior.safetensors", "prior.safetensors"), ("folder", "folder"), ("folder", "folder/model.safetensors")],
+)
+def test_a_saved_prior_is_the_same_prior(tmp_path, where, read):
     prior = make_tiny_prior()
     row = (1.0, 2.0)
     prior.typicality = Typicality(2, (0.0, 100.0), row, row, (row, row))
     prior.metadata["licence"] = "none"
     prior.save(tmp_path / where)
-    again = load_prior(tmp_path / where, device="cpu")
+    again = load_prior(tmp_path / read, device="cpu")
     assert again.encode(IMAGES).equal(prior.encode(IMAGES))
     assert (again.name, again.pixels, again.typicality) == (prior.name, prior.pixels, prior.typicality)
     assert again.metadata["licence"] == "none"
     prior.typicality = None
     prior.save(tmp_path / where)
-    assert load_prior(tmp_path / where, device="cpu").typicality is None  # nothing of what was there before
+    assert load_prior(tmp_path / read, device="cpu").typicality is None  # nothing of what was there before
     make_tiny_prior(1).save(tmp_path / "other.safetensors")
     assert load_prior(tmp_path / "other.safetensors", device="cpu").fingerprint != again.fingerprint
     again.save(tmp_path / "second.safetensors")

@@ -77,7 +77,7 @@ class Checkpoint:
 
 @torch.inference_mode(False)  # weights made in inference mode could never be trained, nor their changes be seen
 def load_native(path: str | Path, image_size: int | None = None) -> Checkpoint:
-    """Read a native checkpoint from a folder or a `.safetensors` file.
+    """Read a native checkpoint from a folder, which its `model.safetensors` may stand for, or a `.safetensors` file.
 
     With `image_size`, read the prior of that size alone, as if it had a file of its own; by default the largest.
 
@@ -91,6 +91,9 @@ def load_native(path: str | Path, image_size: int | None = None) -> Checkpoint:
     try:
         with open_safetensors(file, "prior", where, LARGEST_HEADER) as tensors:
             documents = header = tensors.metadata() or {}
+            beside = path.absolute().parent
+            if not folder and path.name == _WEIGHTS and "config" not in header and (beside / "config.json").is_file():
+                return load_native(beside, image_size)
             if folder:
                 _check_sum(path, where)
                 files = {key: path / f"{key}.json" for key in ("config", "typicality")}
