@@ -72,9 +72,9 @@ def align(
         landmarks: the model that locates the eyes. "5": two corners an eye, free licence. "68": six points an eye; its
             training data, iBUG 300-W, excludes commercial use.
         align: "auto": every face; without one, the picture's centre square, resized to the frame. A square picture up
-            to twice the frame is used as it is when its face is in place already, or when the quick detector is not
-            sure of one (a drawing, a digit). "never": the centre square; no face is looked for. "always": every face;
-            without one, nothing.
+            to twice the frame, or to 256 pixels, is used as it is when its face is in place already, or when the quick
+            detector is not sure of one (a drawing, a digit). "never": the centre square; no face is looked for.
+            "always": every face; without one, nothing.
 
     Raises ValueError for an unknown option, or a size under 1.
 
