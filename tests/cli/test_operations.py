@@ -270,6 +270,8 @@ def test_info_tells_of_a_prior_of_a_sheet_and_which_priors_there_are(run):
     assert facts["dim"] == 768 and [level["dim"] for level in facts["levels"]] == [384, 384]
     run("sample", "images", "-n", 1, "--seed", 7, "-o", "s.png")
     assert run("info", "s.png", prior=False)["seed"] == "7"
+    Image.open("s.png").convert("RGB").save("s.jpg")
+    assert "Only a PNG carries how it was made" in run("info", "s.jpg", prior=False, fails=True)
     facts = run("info", prior=False)
     assert facts["shipped"] == shipped_priors()
     assert {"licence", "hardware", "address"} <= set(facts["known"][0])

@@ -38,6 +38,7 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Tell what a prior is, or how a sheet was made; without an argument, which priors there are."""
+    from ..images.files import IMAGE_SUFFIXES
     from ..images.output import read_png_metadata
     from ..priors.catalogue import load_prior
 
@@ -49,7 +50,7 @@ def info(
             for known in known_priors():
                 work.say("{name}: {title}\n  {address}\n  {licence}\n  needs {hardware}".format_map(known))
             return
-        if what.lower().endswith(".png"):
+        if Path(what).suffix.lower() in IMAGE_SUFFIXES:
             facts: dict[str, Any] = dict(read_png_metadata(Path(what)))
             if not facts:
                 raise ValueError(f"{what} does not say how it was made")
