@@ -13,7 +13,11 @@ _MAX_BYTES = 2**31
 MAX_HEADER = 2**20
 """Bytes that a header may have. It holds names, shapes and words, never numbers."""
 
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+def refuse_pointer(start: bytes, where: str, error: type[ValueError] = ValueError) -> None:
+    """Raise `error` if a file, by its first 16 bytes, is one that git-LFS has not fetched."""
+    if start == b"version https://":
+        raise error(f"{where}: a git-LFS pointer, not the file itself: `git lfs pull` fetches it")
 
 
 @contextmanager
@@ -32,9 +36,8 @@ def open_safetensors(path: Path, what: str, where: str | None = None, max_header
         raise FileNotFoundError(f"{where}: no such file")
     size = path.stat().st_size
     with path.open("rb") as file:
-        start = file.read(len(_LFS_POINTER))
-    if start == _LFS_POINTER:
-        raise ValueError(f"{where}: a git-LFS pointer, not the file itself: `git lfs pull` fetches it")
+        start = file.read(16)
+    refuse_pointer(start, where)
     if len(start) < 8 or not 0 < struct.unpack("<Q", start[:8])[0] <= min(max_header, size - 8):
         raise ValueError(f"{where}: not a safetensors file, or a truncated one")
     if size > _MAX_BYTES:

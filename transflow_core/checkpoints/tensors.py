@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..untrusted import open_safetensors
+from ..untrusted import open_safetensors, refuse_pointer
 
 LARGEST_HEADER = 4 << 20  # bytes of a safetensors header: other projects' names are longer than ours
 
@@ -100,8 +100,7 @@ def kind_of(path: Path, any_format: bool = True) -> str:
         head = file.read(16)
     if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         return "safetensors"
-    if head.startswith(b"version https://"):
-        raise CheckpointError(f"{path.name}: a git-LFS pointer, not the file itself: `git lfs pull` fetches it")
+    refuse_pointer(head, path.name, CheckpointError)
     if not any_format:
         raise CheckpointError(f"{path.name}: not a safetensors file, and no other format is opened here")
     if head[:4] == b"PK\x03\x04":
