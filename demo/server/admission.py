@@ -15,8 +15,10 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakMethod
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
@@ -49,15 +51,19 @@ class Request(CancelToken):
         queue, loop = self.queue, asyncio.get_running_loop()
         queue.add(self)
         if not self.ready:
-            loop.call_later(queue.timeout or 0, lambda: self.ready or queue.cancel(self, by_user=False))
+            _later(loop, queue.timeout or 0, self._unheard)
         try:
             await asyncio.shield(asyncio.wrap_future(self.come))
         except BaseException:  # nobody works with it any more
             queue.remove(self)
             raise
         if queue.seconds < math.inf:
-            loop.call_later(queue.seconds, self.set)
+            _later(loop, queue.seconds, self.set)
         return self
+
+    def _unheard(self) -> None:
+        if not self.ready:
+            self.queue.cancel(self, by_user=False)
 
     def __enter__(self) -> Request:
         """Raises Cancelled if it was cancelled, or ValueError if too many waited or the queue was closed."""
@@ -67,6 +73,13 @@ class Request(CancelToken):
 
     def __exit__(self, *_: object) -> None:
         self.queue.remove(self)
+
+
+def _later(loop: asyncio.AbstractEventLoop, seconds: float, method: Callable[[], None]) -> None:
+    """Call a method of a request, unless that is over by then. A loop keeps what it will call, and its context, in
+    which is all that the client sent."""
+    known = WeakMethod(method)
+    loop.call_later(seconds, lambda: (found := known()) and found(), context=Context())
 
 
 @dataclass(eq=False)

@@ -1,6 +1,9 @@
 """Queues and rates: the requests of each client run in order, and wait for no other client's."""
 
 import asyncio
+import gc
+from contextvars import ContextVar
+from weakref import ref
 
 import pytest
 from hypothesis import given
@@ -97,6 +100,27 @@ def test_a_request_that_nobody_waits_for_any_more_leaves_the_queue():
     first = joined(queue, "a")
     asyncio.run(given_up())
     assert queue._requests == [first]
+
+
+def test_what_is_over_and_what_came_with_it_is_forgotten_long_before_its_time_is_up():
+    queue, came = Queue(seconds=10 * TIMEOUT, timeout=10 * TIMEOUT), ContextVar("came")
+
+    class Body:
+        pass
+
+    async def call():
+        came.set(body := Body())
+        with await queue.request("a", awaited=True).admitted() as request:
+            return ref(body), ref(request)
+
+    async def called():
+        found = await asyncio.create_task(call())
+        for _ in range(9):  # a task is let go of a few turns later
+            await asyncio.sleep(0)
+        gc.collect()
+        return [one() for one in found]
+
+    assert asyncio.run(called()) == [None, None]
 
 
 def test_a_closed_queue_drops_what_waits_and_cancels_what_still_runs_in_the_end():
