@@ -177,7 +177,8 @@ def launch(demo: Page, **options: Any) -> Any:
     keep_pages(demo)
     # Gradio would take the port of its variable, or the next free one.
     port = options.pop("server_port", None) or os.environ.get("GRADIO_SERVER_PORT")
-    _check_host(options.get("server_name"))
+    if host := options.get("server_name"):
+        _check_host(host)
     # Gradio requests its own page first: work that may take all of a busy machine begins after that.
     try:
         launched = demo.launch(
@@ -212,10 +213,10 @@ def launch(demo: Page, **options: Any) -> Any:
     return launched
 
 
-def _check_host(host: str | None) -> None:
+def _check_host(host: str) -> None:
     """Gradio would try each port of an address that this machine has not."""
     try:
-        family, *_, address = socket.getaddrinfo(host or "127.0.0.1", 0, type=socket.SOCK_STREAM)[0]
+        family, *_, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, socket.SOCK_STREAM) as one:
             one.bind(address)
     except OSError:

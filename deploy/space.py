@@ -1,4 +1,4 @@
-"""The folder that a Hugging Face Space, or a container, is made of: what runs, and nothing else.
+"""The folder that a Hugging Face Space, or a container, is made of: what runs, and what its README names.
 
     python -m deploy.space build/space                 # the folder alone
     python -m deploy.space build/space --upload OWNER/NAME
@@ -25,7 +25,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 #: What a host needs, as patterns of the tracked files' paths.
 _WANTED = re.compile(
     r"((app|zero_gpu)\.py|(requirements|overrides)\.txt|[A-Z]+\.md|LICENSE|CITATION\.cff"
-    r"|transflow_core/.+|demo/.+|docs/.+|examples/.+"
+    r"|transflow_core/.+|demo/.+|docs/.+\.(md|jpg|svg|ipynb)|examples/.+"
     r"|assets/examples/.+"
     r"|assets/models/[^/]+/(config\.json|model\.safetensors|typicality\.json|SHA256SUMS|MODEL_CARD\.md))"
 )

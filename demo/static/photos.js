@@ -4,7 +4,7 @@ query => {
   try {
     const {example, tab} = Object.fromEntries(new URLSearchParams(query));
     const named = example === 'own', photos = named || (tab && !example) ? sessionStorage.getItem('photos') : '';
-    // As base64url: escapes are values to the server, of which a request has not so many.
+    // As base64url, which needs no escapes: the server counts each escape as a value, and refuses too many.
     const sent = photos?.replace(/base64,[^"]*/g, data => data.replaceAll('+', '-').replaceAll('/', '_'));
     return sent ? query + (named ? '' : '&example=own') + '&photos=' + encodeURIComponent(sent) : query;
   } catch { return query; }

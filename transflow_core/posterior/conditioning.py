@@ -172,8 +172,8 @@ class Posterior(Gaussian):
         """
         if not len(self.latents):
             return self
-        starts = [self.dim] if self.since is None else self.since.unique().tolist()
-        some = [self.weights if self.since is None else self.weights[self.since <= start] for start in starts]
+        since = torch.zeros(len(self.weights)) if self.since is None else self.since
+        some = (self.weights[since <= start] for start in since.unique())
         if any(weights.sum() ** 2 < _SINGLE * weights.square().sum() for weights in some):
             raise ValueError("the mean of one image is that image: moments need two images or more, of like weights")
         return replace(self, latents=self.latents[:0], visible=None)

@@ -115,7 +115,7 @@ def test_what_is_over_and_what_came_with_it_is_forgotten_long_before_its_time_is
 
     async def called():
         found = await asyncio.create_task(call())
-        for _ in range(9):  # a task is let go of a few turns later
+        for _ in range(9):  # a task is dropped a few turns later
             await asyncio.sleep(0)
         gc.collect()
         return [one() for one in found]
