@@ -173,3 +173,28 @@ def test_all_priors_of_all_pages_compute_in_one_thread():
         Engines(device="cpu").get(name).call(threading.current_thread) for name in ("celeba64", "celeba128")
     )
     assert first is second is not threading.current_thread()
+
+
+@pytest.mark.parametrize("priority", ["background", "idle"])
+def test_no_other_job_comes_between_the_jobs_of_a_request(monkeypatch, priority):
+    """A request is one small job after another. After photographs were dropped, ten idle ones came between them."""
+    monkeypatch.setattr(worker_module, "_QUIET", [threading.TIMEOUT_MAX] * 3)
+    worker, done = Worker(), []
+    worker.run(done.append, "first")
+    later = worker.submit(done.append, "later", priority=priority)
+    for name in ("second", "third"):
+        worker.run(done.append, name)
+    monkeypatch.setattr(worker_module, "_QUIET", [0] * 3)
+    worker.run(done.append, "last")
+    later.result()
+    assert done == ["first", "second", "third", "last", "later"]
+
+
+def test_an_idle_job_waits_for_what_other_workers_do():
+    """The sets of the row are read while no photograph is: both at once took five times as long for the photograph."""
+    busy, worker = Busy(), Worker()
+    idle = worker.submit(lambda: None, priority="idle")
+    worker.run(lambda: None)
+    assert not idle.done()
+    busy.finished()
+    idle.result()

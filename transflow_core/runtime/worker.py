@@ -3,6 +3,7 @@
 import contextlib
 import contextvars
 import functools
+import math
 import os
 import threading
 import time
@@ -13,10 +14,14 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 Priority = Literal["now", "background", "idle"]
-"""When a job runs: in its client's turn; when no client waits; when there is no job in the background either."""
+"""When a job runs: in its client's turn; when no client waits; when no worker of this process does anything else."""
 _PRIORITIES: tuple[Priority, ...] = ("now", "background", "idle")
+_IDLE = 2
 # Somebody may invent sessions without end. Where there are more, those that wait for nothing begin anew.
 _MOST_SERVED = 1000
+# Seconds that a job of each priority waits after those before it: a request is many small jobs, one after another, and
+# each would wait for another's between them.
+_QUIET = (0.0, 0.1, 0.5)
 
 T = TypeVar("T")
 W = TypeVar("W", bound="Worker")
@@ -50,9 +55,28 @@ def _current_client() -> tuple[Hashable, ...]:
     return _client.get() or (threading.get_ident(),)
 
 
+class _Activity:
+    """How many jobs run that are not idle, in all workers of this process, and when the last one ended."""
+
+    def __init__(self) -> None:
+        self._lock, self._running, self.ended = threading.Lock(), 0, -math.inf
+
+    def begin(self) -> None:
+        with self._lock:
+            self._running, self.ended = self._running + 1, math.inf
+
+    def end(self, now: float) -> None:
+        with self._lock:
+            self._running -= 1
+            self.ended = math.inf if self._running else now
+
+
+_activity = _Activity()
+
+
 @dataclass(frozen=True, eq=False)
 class _Job:
-    queue: tuple[Hashable, ...]
+    queue: tuple[int, *tuple[Hashable, ...]]
     """Its priority, 0 to 2, and its client."""
     future: Future
     call: Callable[[], Any]
@@ -80,8 +104,9 @@ class Worker:
         # One call of `_step` for each job; which job it runs is decided at that time.
         self._executor = ThreadPoolExecutor(1, name)
         self._thread = self._executor.submit(threading.current_thread).result()
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._waiting: list[_Job] = []
+        self._answered = -math.inf  # when the last job ended that a client waited for
         self._served: dict[tuple[Hashable, ...], float] = {}  # seconds of each client, and of each part of one
         # Seconds of what was served last, by what it is a part of: where a new one begins.
         self._now: dict[tuple[Hashable, ...], float] = {}
@@ -125,6 +150,7 @@ class Worker:
         with self._lock:
             self._served |= zip(_levels(queue), self._order(queue)[1:], strict=True)
             self._waiting.append(_Job(queue, future, functools.partial(function, *args, **kwargs), cancel))
+            self._lock.notify()
         try:
             self._executor.submit(self._step)
         except RuntimeError:  # the process ends
@@ -133,6 +159,8 @@ class Worker:
 
     def _step(self) -> None:
         with self._lock:
+            while (rest := self._rest()) > 0:
+                self._lock.wait(rest)
             cancelled = [job for job in self._waiting if job.cancel is not None and job.cancel.is_set()]
             self._waiting = [job for job in self._waiting if job not in cancelled]
             job = self._next()
@@ -141,20 +169,32 @@ class Worker:
                 one.future.set_exception(Cancelled())
         if job is None:
             return
+        if job.queue[0] < _IDLE:
+            _activity.begin()
         begun = time.perf_counter()
         result = error = None
         try:
             result = job.call()
         except BaseException as raised:
             error = raised
+        ended = time.perf_counter()
+        if job.queue[0] < _IDLE:
+            _activity.end(ended)
         with self._lock:
-            self._running, seconds = (), time.perf_counter() - begun
+            self._running = ()
+            self._answered = self._answered if job.queue[0] else ended
             for level in _levels(job.queue):
-                self._served[level] += seconds
+                self._served[level] += ended - begun
         if error is None:
             job.future.set_result(result)
         else:
             job.future.set_exception(error)
+
+    def _rest(self) -> float:
+        """Seconds for which all that wait still have to, since a request may go on."""
+        priority = min((job.queue[0] for job in self._waiting), default=0)
+        ended = (-math.inf, self._answered, _activity.ended)[priority]
+        return min(ended + _QUIET[priority] - time.perf_counter(), 1.0)  # another worker does not say when it ends
 
     def _order(self, queue: tuple[Hashable, ...]) -> tuple[Any, ...]:
         """Its priority, and the seconds of its client and of each part of it: the smallest comes first."""
