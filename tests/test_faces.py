@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from transflow_core.faces import AlignedFace, align, detection, models
+from transflow_core.faces import frame as frame_module
 from transflow_core.faces.alignment import describe
 from transflow_core.faces.detection import detect
 from transflow_core.faces.frame import LEFT_EYE, RIGHT_EYE, to_frame, to_image
@@ -104,6 +105,27 @@ def test_borders_are_reflections():
     np.testing.assert_array_equal(shifted[:, 20:], np.asarray(picture)[:, :44])
     np.testing.assert_array_equal(shifted[:, :20], np.asarray(picture)[:, 20:0:-1])
     assert np.asarray(to_frame(Image.new("RGB", (40, 30), "white"), ((18, 12), (22, 40)), 64)).min() == 255
+
+
+@pytest.mark.parametrize("centre", [330 + 250j, 20 + 480j, -60 - 30j, 700 + 250j])
+@pytest.mark.parametrize(("distance", "degrees"), [(9, 0), (60, 20), (240, -100)])
+def test_a_frame_is_cut_out_of_a_part_of_the_picture_as_of_all_of_it(monkeypatch, centre, distance, degrees):
+    """Reflections at the borders as well. To copy twelve megapixels for each frame took most of the time."""
+    picture = noise(640).crop((0, 0, 640, 500))
+    eye = cmath.rect(distance / 2, math.radians(degrees))
+    eyes = tuple((place.real, place.imag) for place in (centre - eye, centre + eye))
+    found = np.asarray(to_frame(picture, eyes, 32), dtype=int)
+    monkeypatch.setattr(frame_module, "_part", lambda image, *_: (0j, image))
+    np.testing.assert_allclose(found, np.asarray(to_frame(picture, eyes, 32), dtype=int), atol=1)
+
+
+def test_eyes_are_located_once_for_each_face(frames, monkeypatch):
+    """Two looks see a large face. That took most of the time of a photograph."""
+    picture, _ = scene((640, 440), placed(frames[0], 240, 300 + 150j), placed(frames[1], 90, 90 + 100j))
+    located = []
+    locate = detection._locate_eyes
+    monkeypatch.setattr(detection, "_locate_eyes", lambda *how: located.append(how) or locate(*how))
+    assert len(detect(picture)) == len(located) == 2
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from .faces import AlignedFace
 from .faces import align as align_faces
@@ -110,9 +110,10 @@ def read_picture(
     faces = tuple(align_faces(image, size=size, align=align, landmarks=landmarks))
     square = faces[0] if faces and faces[0].placement == "whole" else align_faces(image, size=size, align="never")[0]
     problem = None if faces else "no face was found in it."
-    preview = ImageOps.contain(image, (min(image.width, _PREVIEW), min(image.height, _PREVIEW)))
-    preview.save(buffer := io.BytesIO(), "JPEG", quality=80)
-    return Picture(name, faces, square, problem, image.size, buffer.getvalue())
+    upright = image.size
+    image.thumbnail((_PREVIEW, _PREVIEW))
+    image.save(buffer := io.BytesIO(), "JPEG", quality=80)
+    return Picture(name, faces, square, problem, upright, buffer.getvalue())
 
 
 def is_quick(content: bytes | Image.Image, *, size: int, align: AlignMode = "auto") -> bool:

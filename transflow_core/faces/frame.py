@@ -43,11 +43,28 @@ def to_frame(image: Image.Image, eyes: Eyes, size: int, *, template: Eyes = (LEF
     """
     a, b = to_image(eyes, template=template)
     reduction = max(int(abs(a) / size / _MOST_OVERSAMPLING), math.ceil(max(image.size) / _MOST_SIDE))
-    if reduction > 1:
-        image, a, b = image.reduce(reduction), a / reduction, b / reduction
+    corner, image = _part(image, a, b, reduction)
+    image, a, b = image.reduce(reduction), a / reduction, (b - corner) / reduction
     side = size * max(1, math.ceil(abs(a) / size - 1e-6))
     frame = Image.fromarray(warp(np.asarray(image), a / side, b, (side, side), opencv().BORDER_REFLECT_101))
     return frame if side == size else frame.resize((size, size), Image.Resampling.LANCZOS)
+
+
+def _part(image: Image.Image, a: complex, b: complex, multiple: int) -> tuple[complex, Image.Image]:
+    """The part of a picture that its frame shows, also reflected at the edges, and that part's first corner.
+
+    A picture of 12 megapixels takes 40 ms to copy. The corner is of whole `multiple`s of pixels.
+    """
+    corners = [b + a * complex(x, y) for x in (0, 1) for y in (0, 1)]
+
+    def between(places: list[float], side: int) -> tuple[int, int]:
+        low, high = min(places) - 4 * multiple, max(places) + 4 * multiple  # the warp looks two pixels further
+        first, last = min(low, 2 * side - high), max(high, -low)
+        return max(0, math.floor(first / multiple) * multiple), min(side, math.ceil(last / multiple) * multiple)
+
+    left, right = between([corner.real for corner in corners], image.width)
+    top, bottom = between([corner.imag for corner in corners], image.height)
+    return complex(left, top), image.crop((left, top, right, bottom))
 
 
 def warp(pixels: np.ndarray, u: complex, origin: complex, size: tuple[int, int], border: int) -> np.ndarray:
