@@ -6,11 +6,13 @@ there.
 
     python -m benchmarks.page
     python -m benchmarks.page --strip     # how far a cross-fade is from the true images, by the number of λ
+    python -m benchmarks.page --photos FOLDER [--tree OTHER ...]     # five photographs to their samples, in turn
 
 Needs Debian's chromium and an idle machine.
 """
 
 import argparse
+import io
 import math
 import os
 import shutil
@@ -24,7 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
+from transflow_core.images import find_images
 from transflow_core.priors.catalogue import shipped_priors
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,15 +88,26 @@ key => new Promise(done => {
 """
 # Strips do not reach the page, so that the server is asked.
 _NO_STRIP = "document.addEventListener('strip', event => event.stopImmediatePropagation(), true)"
+# Milliseconds until the page shows samples of one's own images.
+_OWN = """
+() => new Promise(done => {
+  const start = performance.now();
+  const look = () => /resemble yours/.test(document.querySelector('#faces-status')?.innerText)
+    ? requestAnimationFrame(() => done(performance.now() - start)) : setTimeout(look, 5);
+  look();
+})
+"""
+MEGAPIXELS = 12  # of a telephone's photograph
 _PLACES = 48  # of the errors: even numbers of steps divide it
 
 
-def serve(*command: str, stderr: int | None = None) -> tuple[subprocess.Popen, str, float]:
+def serve(*command: str, stderr: int | None = None, tree: Path = ROOT) -> tuple[subprocess.Popen, str, float]:
     """Start the app in a process of its own; returns it, its address, and seconds until the page answered.
 
     Args:
         command: Python's arguments, by default `app.py`.
         stderr: as of `subprocess.Popen`.
+        tree: the checkout whose page it is.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -101,7 +116,7 @@ def serve(*command: str, stderr: int | None = None) -> tuple[subprocess.Popen, s
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, *(command or ["app.py"])],
-        cwd=ROOT,
+        cwd=tree,
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=stderr,
@@ -162,6 +177,51 @@ def delays(url: str, prior: str) -> dict[str, list[float]]:
     return found
 
 
+def photographs(folder: Path, pixels: float, cut: int) -> list[Any]:
+    """Five files as a browser uploads them, of so many pixels or as they are for 0; another `cut`, other content."""
+    found = []
+    for path in find_images([folder])[:5]:
+        with Image.open(path) as file:
+            image = file.convert("RGB")
+        if pixels:
+            scale = math.sqrt(pixels / (image.width * image.height))
+            image = image.resize((round(scale * image.width), round(scale * image.height)), Image.Resampling.LANCZOS)
+        image.crop((cut, cut, *image.size)).save(buffer := io.BytesIO(), "JPEG", quality=88)
+        found.append({"name": f"{path.stem}.jpg", "mimeType": "image/jpeg", "buffer": buffer.getvalue()})
+    return found
+
+
+def drops(tree: Path, folder: Path, pixels: float, count: int = 4) -> list[float]:
+    """Seconds from five photographs to their samples, on a server that starts; the first as soon as the page is there.
+
+    Args:
+        tree: the checkout whose page it is.
+        folder, pixels: see `photographs`.
+    """
+    from playwright.sync_api import sync_playwright
+
+    found, uploads = [], [photographs(folder, pixels, 1 + cut) for cut in range(count)]
+    process, url, _ = serve(tree=tree)
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+            for index, files in enumerate(uploads):
+                page = browser.new_page(viewport={"width": 1280, "height": 900})
+                page.set_default_timeout(180_000)
+                page.goto(url)
+                page.wait_for_function("/exists/.test(document.querySelector('#faces-status')?.innerText)")
+                if index:
+                    page.wait_for_timeout(20_000)  # for all that follows a start
+                page.set_input_files("#evidence-files input[type=file]", files)
+                found.append(page.evaluate(_OWN) / 1000)
+                page.close()
+            browser.close()
+    finally:
+        process.terminate()
+        process.wait()
+    return found
+
+
 def crossfade_errors(prior: str, draws: int = 8) -> list[tuple[str, int, float, float, float]]:
     """How far midpoints of a cross-fade are from the true previews, in levels of 255, by the positions of a strip.
 
@@ -197,7 +257,18 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description="How long a visitor waits.")
     arguments.add_argument("--strip", action="store_true", help="errors of the cross-fade instead")
     arguments.add_argument("--prior", action="append", help="of these alone; may be given again")
+    arguments.add_argument("--photos", type=Path, help="five photographs of this folder to their samples instead")
+    arguments.add_argument("--tree", type=Path, action="append", help="another checkout, in turn; may be given again")
     options = arguments.parse_args()
+    if options.photos:
+        print("| checkout | megapixels | just opened | later |\n|---|---|---|---|")
+        for pixels in (0, MEGAPIXELS * 1e6):
+            size = f"{pixels / 1e6:g}" if pixels else "as they are"
+            for tree in (ROOT, *(options.tree or ())):
+                first, *others = drops(tree, options.photos, pixels)
+                later = f"{statistics.median(others):.1f} s ({min(others):.1f}-{max(others):.1f})"
+                print(f"| {tree.name} | {size} | {first:.1f} s | {later} |", flush=True)
+        return
     priors = options.prior or shipped_priors()
     if options.strip:
         print("| prior | method | positions | mean error, of 255 | worst sample | median at the worst midpoint |")
