@@ -102,6 +102,8 @@ def on(
         if revision is not None:
             inputs = inputs if by_script else [*inputs, revision]
             outputs = outputs and [*outputs, revision]
+            # Else Gradio's script tells each output of every event so far of each step, and copies all that it holds.
+            options["show_progress_on"] = revision
     followed = [before.then(call, inputs, outputs, **options) for before in triggers if isinstance(before, Dependency)]
     events = [trigger for trigger in triggers if not isinstance(trigger, Dependency)]
     return [*followed, gr.on(events, call, inputs, outputs, **options)] if events else followed

@@ -170,6 +170,14 @@ def test_a_handler_may_go_in_steps(client):
     assert spoken(client, "", "/steps") == []
 
 
+def test_the_page_copies_no_output_for_each_step(client):
+    """Gradio's script would: of ten classes of digits, two thirds of the page's work."""
+    outputs = {one for event in client.config["dependencies"] for one in event["outputs"][:-1]}
+    assert outputs
+    for event in client.config["dependencies"]:
+        assert event["show_progress_on"] and not outputs.intersection(event["show_progress_on"])
+
+
 def test_work_that_was_given_up_changes_nothing(client):
     assert client.predict("given up", SEEN, api_name="/fails")[0] == NOTHING
     assert spoken(client, "kept", "/given_up_midway") == ["kept"]
