@@ -2,7 +2,7 @@
 
 import contextlib
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -15,7 +15,7 @@ from transflow_core.runtime.worker import Cancelled
 from ..gradio_compat import data_of
 from .admission import EVENTS, Request, in_thread
 from .errors import refusing, warn
-from .state import Session
+from .state import CALL, Session
 
 Updates = dict[Any, Any]
 """What a handler returns: the new value of each component, or an update of it."""
@@ -152,19 +152,27 @@ def _call(
         return updates | {revision: session.state(_Sent).keep(updates)}
 
     async def steps(request: gr.Request, *values: Any) -> AsyncGenerator[Any, None]:
-        session, come = Session.of(request), None
+        session, come, number = Session.of(request), None, request.headers.get("x-call", "")
+
+        def run(function: Callable, *args: Any) -> Awaitable[Any]:
+            CALL.set(int(number) if number.isdecimal() else 0)
+            return in_thread(session.client, function, *args)
+
         data = [data_of(values[0])] if event else []
         given = current(session, values[len(data) :])
         place = EVENTS.request(session.address, ("session", session.id), awaited=session.heard)
         with contextlib.suppress(Cancelled), refusing(), await place.admitted():
             session.heard = True
-            made = await in_thread(session.client, handler, session, *data, *given)
-            if not isinstance(made, Generator):
-                yield answered(session, made)
-            else:
+            async with contextlib.AsyncExitStack() as turn:
+                await turn.enter_async_context(session.turn)
+                made = await run(handler, session, *data, *given)
+                if not isinstance(made, Generator):
+                    yield answered(session, made)
+                    return
                 try:
-                    while (updates := await in_thread(session.client, _next, made, come)) is not _END:
+                    while (updates := await run(_next, made, come)) is not _END:
                         if isinstance(updates, Request):
+                            await turn.aclose()  # the visitor's next event begins once this one waits in its queue
                             come = await updates.admitted()
                         else:
                             come = None
@@ -172,7 +180,7 @@ def _call(
                 finally:
                     if come is not None:
                         come.queue.remove(come)
-                    await in_thread(session.client, made.close)  # what nobody continues cancels its jobs
+                    await run(made.close)  # what nobody continues cancels its jobs
         # At the end of a generator Gradio sends its last updates again, and empties the outputs of one without any. A
         # newer request may have changed the page by then: the "updating…" of cancelled work would stay.
         yield nothing

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import shutil
 import threading
 import time
 from collections import Counter
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -25,6 +27,9 @@ _IDLE, _DISCONNECTED = 8 * 3600, 600
 # are shared.
 _MOST, _EACH = 300, 60
 
+CALL = ContextVar("call", default=0)
+"""The number that the page (`static/stream.js`) gave the event that is handled; 0 where it gave none."""
+
 
 class Session:
     """One visitor's page, from its opening to its end. Each handler of `events.on` gets the session of its visitor.
@@ -37,6 +42,7 @@ class Session:
         address: where it was opened.
         client: whose turn its work takes.
         heard: whether its page has listened to an answer.
+        turn: of the event that begins: until it waits in a queue, or is over, no later one does.
         evidence: the images of each panel of the page.
         tab: the tab that is open.
         query: of the page's address, when it was opened. A browser may still send the value before it.
@@ -47,6 +53,7 @@ class Session:
 
     def __init__(self, id: str, address: str = "") -> None:
         self.id, self.address, self.client, self.heard = id, address, (address, id), False
+        self.turn, self._newest = asyncio.Lock(), dict[str, int]()
         self.evidence: dict[str, Evidence] = {}
         self.tab, self.query = "studio", ""
         self._states: dict[type, object] = {}
@@ -116,8 +123,21 @@ class Session:
         return self._states.setdefault(kind, kind())  # type: ignore[return-value]
 
     def queued(self, part: str, *, newest: bool = False) -> Any:
-        """A request for a part of the page, such as a panel, after this visitor's earlier ones; see `Queue.request`."""
-        return PAGE.request((self.id, part), self.id, newest=newest)
+        """A request for a part of the page, such as a panel, after this visitor's earlier ones; see `Queue.request`.
+
+        It is cancelled where a later event has asked for the newest already.
+        """
+        late = newest and self.late(part)
+        request = PAGE.request((self.id, part), self.id, newest=newest and not late)
+        if late:
+            request.set()
+        return request
+
+    def late(self, part: str) -> bool:
+        """Whether a later event of the page has asked for the newest of a part before: one may overtake another."""
+        last, number = self._newest.get(part, 0), CALL.get()
+        self._newest[part] = max(last, number)
+        return 0 < number < last
 
     def cancel(self, part: str) -> None:
         """The user pressed Stop: cancel what runs and waits in a part of the page."""

@@ -9,6 +9,7 @@
   const plain = window.fetch.bind(window), bytes = new TextEncoder();
   const head = /^data:\s*\{"msg":\s*"(\w+)",\s*"event_id":\s*(?:"([^"]*)"|null)/;
   const going = new Set();  // ids of requests that are not finished
+  let calls = 0;  // each request has a number: on its way to the server one may overtake another
   let joining = 0, line = null;  // how many requests wait for their answer; the page's stream
 
   const pass = () => {
@@ -56,7 +57,9 @@
     joining++;
     let id;
     try {
-      const answer = await plain(what, how), text = await answer.text();
+      const headers = new Headers(how?.headers ?? what.headers);
+      headers.set('x-call', ++calls);
+      const answer = await plain(what, {...how, headers}), text = await answer.text();
       const reply = new Response(text, {status: answer.status, headers: answer.headers});
       // The page handles the answer before a timer runs.
       reply.json = async () => JSON.parse(text);

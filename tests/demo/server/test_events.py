@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import time
+from types import SimpleNamespace
 
 import gradio as gr
 import pytest
@@ -14,7 +16,7 @@ import demo.server.events
 from demo.server import admission
 from demo.server.admission import EVENTS, PAGE
 from demo.server.errors import message_of
-from demo.server.events import on
+from demo.server.events import _call, on
 from demo.server.state import Session
 from transflow_core.runtime.worker import Cancelled, _current_client
 
@@ -162,6 +164,30 @@ def test_a_handler_that_waits_for_its_visitors_earlier_request_holds_no_thread(c
     waiting.result(TIMEOUT)
     assert waiting.outputs()[0][0] == "by and by"
     assert not PAGE.busy((client.session_hash, "part"))
+
+
+def test_events_of_a_visitor_begin_in_the_order_in_which_they_came(client):
+    """Each goes on at once until it waits in a queue, however busy the threads are."""
+    begun = []
+
+    def steps(session, number):
+        yield {}
+        time.sleep(0.002 * (number % 3))  # a busy thread
+        begun.append(number)
+        with (yield session.queued("part")):
+            yield {}
+
+    call = _call(steps, False, None, None, None)
+    request = SimpleNamespace(session_hash="one", client=SimpleNamespace(host="8.8.8.8"), headers={"x-call": "7"})
+
+    async def all_of(number):
+        return [one async for one in call(request, number)]
+
+    async def main():
+        await asyncio.gather(*map(all_of, range(12)))
+
+    asyncio.run(main())
+    assert begun == list(range(12))
 
 
 def test_a_handler_may_go_in_steps(client):

@@ -1,11 +1,13 @@
 """A visitor's session: found again, kept by use, and over at some time."""
 
 import asyncio
+import contextlib
 from types import SimpleNamespace
 
 import pytest
 
 from demo.server import state as sessions
+from demo.server.admission import PAGE
 from demo.server.state import Session
 from transflow_core.evidence import Evidence
 
@@ -25,6 +27,13 @@ def request(name, address="8.8.8.8"):
 
 def session(*name):
     return Session.of(request(*name))
+
+
+@contextlib.contextmanager
+def called(number):
+    token = sessions.CALL.set(number)
+    yield
+    sessions.CALL.reset(token)
 
 
 class Results(list):
@@ -62,6 +71,18 @@ def test_a_page_that_is_closed_ends_its_work_and_may_come_back_for_a_while(clock
         clock.seconds += seconds
         Session.sweep()
         assert (session("phone") is phone) == same
+
+
+@pytest.mark.parametrize(("number", "late"), [(1, True), (3, False), (0, False)])
+def test_an_event_that_a_later_one_overtook_cancels_nothing(number, late):
+    """By the numbers that the page gives its events; 0 is none."""
+    one = session("one")
+    with called(2), asyncio.run(one.queued("samples", newest=True).admitted()) as newest, called(number):
+        asked = one.queued("samples", newest=True)
+        assert one.late("samples") == asked.is_set() == late and not one.late("another part")
+        PAGE.add(asked)
+        assert newest.is_set() == (not late)
+        PAGE.remove(asked)
 
 
 def test_only_so_many_sessions_are_kept(monkeypatch):
