@@ -10,7 +10,8 @@ let states = [], now = null, going = false;
 // After a reload earlier states of one's own photos are gone: only the last one is kept.
 if (new URLSearchParams(location.search).get('example') === 'own') history.replaceState({...history.state, depth: 0}, '');
 
-const coming = () => document.querySelector('#samples-status .updating, #evidence-status progress');
+// A new state is on its way: its value comes after its samples, and all else that shows it.
+const coming = () => !props.value || document.querySelector('#evidence-status progress');
 const depth = () => history.state?.depth ?? 0;  // how many states of this page Back can step through
 const show = () => {
   const at = states.findIndex(state => state.id === now);
@@ -39,9 +40,6 @@ const openTab = tab => {
   requestAnimationFrame(() => at()?.click());
 };
 const keep = async entry => {
-  const sheet = document.querySelector('#sheet .stage img');
-  await new Promise(done => requestAnimationFrame(done));
-  await sheet.decode().catch(() => {});
   const url = '?' + entry.query, here = history.state, before = last[TAB];
   // The visitor went on to another tab meanwhile: that one is open at the new state.
   const away = !element.offsetParent && here && here.tab !== TAB ? here.tab : null;
@@ -53,6 +51,10 @@ const keep = async entry => {
   now = entry.id;
   going = false;
   if (away) replace(away);
+  show();
+  const sheet = document.querySelector('#sheet .stage img');
+  await new Promise(done => requestAnimationFrame(done));
+  await sheet.decode().catch(() => {});
   const state = {...entry, picture: thumbnail()}, known = states.findIndex(one => one.id === entry.id);
   if (known < 0) states = [...states, state].slice(-MOST); else states[known] = state;
   show();

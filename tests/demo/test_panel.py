@@ -30,7 +30,7 @@ from transflow_core.images import load_image
 from transflow_core.pictures import Picture
 from transflow_core.posterior import Posterior
 
-from ..helpers import frames, make_tiny_prior, squares
+from ..helpers import TIMEOUT, frames, make_tiny_prior, squares
 from .conftest import EXAMPLES, OTHER, TINY, choose_example, done, opened, says
 from .test_studio import another_sheet, same_sheet, sheet, upload, wait_samples, wait_status
 
@@ -167,6 +167,18 @@ def test_own_images_replace_an_example_set_and_are_removed_once_and_come_back(st
     page.keyboard.press("Delete")
     wait_status(page, "m = 2 ")
     assert page.evaluate("document.activeElement.dataset.action") == "open"  # of the one that came into its place
+
+
+def test_undo_takes_back_samples_while_what_follows_them_is_drawn(studio, hold):
+    page = studio
+    choose_example(page, "red_hair")
+    page.get_by_role("tab", name="Sweep").click()
+    page.wait_for_selector("#sweep img")
+    sweep = hold("sample", which=lambda number: number == 1)  # the samples come first
+    upload(page, EXAMPLES["sepia"][:2], used=2)
+    assert sweep.begun.wait(TIMEOUT)
+    page.click("#history .undo")
+    wait_samples(page)
 
 
 def test_undo_goes_back_from_a_state_that_comes_again(page, served_small):
