@@ -43,12 +43,12 @@ class Model(NamedTuple):
     Attributes:
         engines: the priors that the page serves.
         prior: the component with the name of the visitor's prior.
-        changed: when another prior was chosen, or the part was opened.
+        changed: the events when another prior was chosen, or the part was opened.
     """
 
     engines: Engines
     prior: Component
-    changed: Sequence[Dependency]
+    changed: Sequence[Any]
 
 
 def controls(model: type[Recipe], placed: Container[str]) -> dict[str, Component]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
-from gradio.events import Dependency
 from PIL import Image
 
 from transflow_core.engine import Cancelled
@@ -31,7 +30,7 @@ from .painting import mask_of
 from .render import data_uri, progress
 from .server.admission import CancelToken
 from .server.errors import report, warn
-from .server.events import Updates, on
+from .server.events import Updates, new_signal, on
 from .server.files import AGE, new_folder
 from .server.priors import Engines
 from .server.state import Session
@@ -131,12 +130,13 @@ class Images(ABC):
         return session.evidence.get(self.panel, Evidence())
 
     def wire_files(
-        self, files: gr.UploadButton, inputs: Sequence[Component], outputs: Sequence[Component]
-    ) -> list[Dependency]:
-        """Returns when files of this button were read. It is emptied at once, for the next files.
+        self, files: gr.UploadButton, inputs: Sequence[Component], outputs: Sequence[Component], read: gr.HTML
+    ) -> None:
+        """Add the files of a button. It is emptied at once, for the next files.
 
         Args:
             inputs: the components of what `add` takes after the files.
+            read: the signal that they were read.
         """
 
         def add(session: Session, dropped: list[str] | None, *values: Any) -> Iterator[Updates]:
@@ -144,7 +144,7 @@ class Images(ABC):
             if dropped:
                 yield from self.add(session, dropped, *values)
 
-        return on(files.upload, add, [files, *inputs], [*outputs, files])
+        on(files.upload, add, [files, *inputs], [*outputs, files], signals=read)
 
     def add(self, session: Session, files: Sequence[File], prior: str, whole: bool = False) -> Iterator[Updates]:
         """Add images; where the prior was changed meanwhile, the others are read again. `whole`: look for no faces."""
@@ -216,10 +216,10 @@ class ImageList(Images):
         self._cards = gr.HTML("", js_on_load=script, elem_id=f"{panel}-cards", label="Images")
         self._details = gr.HTML("", js_on_load=CARDS_JS, elem_id=f"{panel}-details", label="One image")
 
-    def _wire(self, outputs: Sequence[Component]) -> list[Dependency]:
-        """Returns when an image was changed or removed."""
+    def _wire(self, outputs: Sequence[Component], changed: gr.HTML) -> None:
+        """`changed` is the signal that an image was changed or removed."""
         on([self._cards.select, self._details.select], self._open, (), outputs, event=True)
-        return on([self._cards.edit, self._details.edit], self._edit, (), outputs, event=True)
+        on([self._cards.edit, self._details.edit], self._edit, (), outputs, event=True, signals=changed)
 
     def _images(self, session: Session, reading: str = "") -> Updates:
         evidence, opened = self.evidence(session), session.state(_Opened).get(self.panel)
@@ -322,7 +322,7 @@ class EvidencePanel(ImageList):
 
     Attributes:
         panel: see above.
-        events: each change of the images, when they are read.
+        changed: each change of the images, when they are read.
         steps: each time that some of them are read, which give samples while others are read.
         outputs: the components that `open` updates.
         examples: the example sets.
@@ -352,15 +352,15 @@ class EvidencePanel(ImageList):
         prior = model.prior
         self._few = gr.HTML(0, visible="hidden", label="Images so far")
         self.outputs = [self._cards, self._details, *self._working.outputs, self.examples, self._few]
-        self.steps = self._few.change
-        self.events = [
-            *self.wire_files(self._files, [prior], self.outputs),
-            *on(self._camera.input, self._add_picture, [self._camera, prior], [*self.outputs, self._camera]),
-            *on(self.examples.select, self._choose_example, prior, self.outputs, event=True),
-            *self._wire(self.outputs),
-            *on(clear.click, self._clear, prior, self.outputs),
-            *on(model.changed, self._follow, prior, self.outputs),
-        ]
+        self.steps, changed = self._few.change, new_signal()
+        self.changed = changed.change
+        self.wire_files(self._files, [prior], self.outputs, changed)
+        camera = [self._camera, prior], [*self.outputs, self._camera]
+        on(self._camera.input, self._add_picture, *camera, signals=changed)
+        on(self.examples.select, self._choose_example, prior, self.outputs, event=True, signals=changed)
+        self._wire(self.outputs, changed)
+        on(clear.click, self._clear, prior, self.outputs, signals=changed)
+        on(model.changed, self._follow, prior, self.outputs, signals=changed)
 
     def open(self, session: Session, key: str, prior: str, own: Sequence[Source] = ()) -> Iterator[Updates]:
         """Read an example set, such as that of a shared link. An unknown key empties the panel, or opens aligned images

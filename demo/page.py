@@ -18,7 +18,6 @@ from urllib.parse import parse_qsl
 
 import gradio as gr
 from gradio.components import Component
-from gradio.events import Dependency
 from starlette.middleware import Middleware
 from starlette.responses import FileResponse
 from starlette.routing import Mount, Route
@@ -32,7 +31,7 @@ from .gradio_compat import check_routes, install, keep_pages
 from .server.admission import SERVER, drain
 from .server.api import add_endpoints, serve_tools
 from .server.errors import message_of
-from .server.events import Updates, on
+from .server.events import Updates, new_signal, on
 from .server.files import AGE, Cleanup, own_folder, upload_folder
 from .server.middleware import ServerMiddleware
 from .server.priors import Engines
@@ -132,14 +131,14 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> P
             js=f"() => ({static('photos.js')})(location.search.slice(1))",
         )
         with panes["studio"] as tab:
-            Studio(Model(engines, prior, [*chosen, *_opened(tab)]), arrived, panel)
+            Studio(Model(engines, prior, [chosen, _opened(tab)]), arrived, panel)
         with panes["restyle"] as tab:
-            Restyle(Model(engines, prior, [*chosen, *_opened(tab)]))
+            Restyle(Model(engines, prior, [chosen, _opened(tab)]))
         with panes["interpolate"] as tab:
-            Interpolate(Model(engines, prior, [*chosen, *_opened(tab)]), arrived)
+            Interpolate(Model(engines, prior, [chosen, _opened(tab)]), arrived)
         opened = _opened(panes["behind"])
         with panes["how"] as tab:
-            Explain(Model(engines, prior, [*chosen, *opened, *_opened(tab)]))
+            Explain(Model(engines, prior, [chosen, opened, _opened(tab)]))
         with panes["far"] as tab:
             gr.HTML(how_far(), elem_id="far", elem_classes="how", label=_BEHIND["far"])
             _opened(tab)
@@ -149,7 +148,7 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> P
                 engines, CLASSIFYING_PRIOR, why, "classify-prior", label="Model of this tab"
             )
             gr.Markdown("Tell apart: which of your classes is it?", elem_classes="lead")
-            Classify(Model(engines, own, [*own_chosen, *opened, *_opened(tab)]))
+            Classify(Model(engines, own, [own_chosen, opened, _opened(tab)]))
         with panes["about"] as tab:
             gr.HTML(about(), elem_id="about", elem_classes="how", label=_BEHIND["about"])
             _opened(tab)
@@ -261,11 +260,13 @@ def _loaded(engines: Engines, first_prior: str) -> tuple[str, str]:
     raise SystemExit("error: " + " ".join(wrong))
 
 
-def _opened(tab: gr.Tab) -> list[Dependency]:
+def _opened(tab: gr.Tab) -> Any:
     """When a tab was opened: only then is its content computed."""
+    seen = new_signal()
     # The address follows: see `static/history.js`.
     opened = f"() => document.dispatchEvent(new CustomEvent('tab-opened', {{detail: '{tab.id}'}}))"
-    return on(tab.select, lambda session: setattr(session, "tab", tab.id), js=opened)
+    on(tab.select, lambda session: setattr(session, "tab", tab.id), js=opened, signals=seen)
+    return seen.change
 
 
 class _LastPriors(dict[str, str]):
@@ -274,8 +275,9 @@ class _LastPriors(dict[str, str]):
 
 def _prior_picker(
     engines: Engines, value: str, about: str, elem_id: str, label: str = "Model"
-) -> tuple[Component, list[Dependency]]:
+) -> tuple[Component, Any]:
     """The picker, and when another prior was chosen and loaded. After a refusal it shows the last good prior again."""
+    chosen = new_signal()
     picker = gr.Dropdown(
         engines.names(),
         value=value,
@@ -296,4 +298,5 @@ def _prior_picker(
             raise
         last[elem_id] = name
 
-    return picker, on(picker.change, choose, picker, picker)
+    on(picker.change, choose, picker, picker, signals=chosen)
+    return picker, chosen.change

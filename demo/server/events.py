@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -69,6 +70,7 @@ def on(
     outputs: Any = (),
     *,
     event: bool = False,
+    signals: gr.HTML | None = None,
     **options: Any,
 ) -> list[Dependency]:
     """Call `handler(session, *inputs)` when something happens. Returns the triggers for what follows it.
@@ -85,6 +87,7 @@ def on(
         inputs, outputs: components, or one.
         event: call `handler(session, data, *inputs)`, where `data` is the event's own, of which each part may be
             anything.
+        signals: a `new_signal` that changes once the handler is over, also where it was refused or Cancelled.
         options: as for Gradio's events.
     """
     some = (triggers, inputs, outputs)
@@ -94,19 +97,29 @@ def on(
     call = handler
     if handler:
         by_script = "js" in options  # such a script knows nothing of the number
-        revision = _revision_of_page((*inputs, *outputs)[0]) if inputs or outputs else None
+        changed = [*outputs, *([signals] if signals else [])]
+        revision = _revision_of_page((*inputs, *changed)[0]) if inputs or changed else None
         names = [getattr(one, "event_name", "") for one in triggers]
         moved = getattr(triggers[0], "__self__", None) if names == ["input"] else None
-        call = _call(handler, event, None if by_script else inputs, moved, revision if outputs else None)
+        call = _call(handler, event, None if by_script else inputs, moved, revision if changed else None, signals)
         _inputs.update(inputs)
         if revision is not None:
             inputs = inputs if by_script else [*inputs, revision]
-            outputs = outputs and [*outputs, revision]
+            outputs = changed and [*changed, revision]
             # Else Gradio's script tells each output of every event so far of each step, and copies all that it holds.
             options["show_progress_on"] = revision
     followed = [before.then(call, inputs, outputs, **options) for before in triggers if isinstance(before, Dependency)]
     events = [trigger for trigger in triggers if not isinstance(trigger, Dependency)]
     return [*followed, gr.on(events, call, inputs, outputs, **options)] if events else followed
+
+
+def new_signal() -> gr.HTML:
+    """A hidden component for `signals` of `on`: what follows several handlers follows its `change`, as one event.
+
+    Gradio's `then` makes an event for each of them, 198 for this page. Its script compares each event with each part of
+    the page, and took a tenth longer to open it.
+    """
+    return gr.HTML("", visible="hidden", label="Signal")
 
 
 def _revision_of_page(component: Component) -> gr.HTML:
@@ -126,6 +139,7 @@ def _call(
     inputs: Sequence[Component] | None,
     moved: Component | None,
     revision: gr.HTML | None,
+    signals: gr.HTML | None = None,
 ) -> Callable:
     """The function for Gradio, which reads from its annotations what to pass before the inputs.
 
@@ -134,6 +148,7 @@ def _call(
         inputs: the components of the values, where the number of the last answer comes after them.
         moved: what the user has just changed, if it can be one alone: no answer is later than that.
         revision: the component for the number of the answer, where there is one.
+        signals: see `on`.
     """
     nothing = gr.skip() if revision is not None else None
 
@@ -151,8 +166,8 @@ def _call(
             return nothing
         return updates | {revision: session.state(_Sent).keep(updates)}
 
-    async def steps(request: gr.Request, *values: Any) -> AsyncGenerator[Any, None]:
-        session, come, number = Session.of(request), None, request.headers.get("x-call", "")
+    async def answers(session: Session, number: str, values: Sequence[Any]) -> AsyncGenerator[Any, None]:
+        come = None
 
         def run(function: Callable, *args: Any) -> Awaitable[Any]:
             CALL.set(int(number) if number.isdecimal() else 0)
@@ -181,15 +196,29 @@ def _call(
                     if come is not None:
                         come.queue.remove(come)
                     await run(made.close)  # what nobody continues cancels its jobs
+
+    async def steps(request: gr.Request, *values: Any) -> AsyncGenerator[Any, None]:
+        session = Session.of(request)
+
+        def over() -> Any:
+            return nothing if signals is None else answered(session, {signals: secrets.token_hex(8)})
+
+        try:
+            async with contextlib.aclosing(answers(session, request.headers.get("x-call", ""), values)) as some:
+                async for one in some:
+                    yield one
+        except gr.Error:
+            yield over()
+            raise
         # At the end of a generator Gradio sends its last updates again, and empties the outputs of one without any. A
         # newer request may have changed the page by then: the "updating…" of cancelled work would stay.
-        yield nothing
+        yield over()
 
     async def answer(request: gr.Request, *values: Any) -> Any:
-        answers = [one async for one in steps(request, *values)]
-        return answers[-2:][0]  # the handler's last one, if there is one
+        some = [one async for one in steps(request, *values)]
+        return some[-2:][0]  # the handler's last one, if there is one
 
-    call = steps if inspect.isgeneratorfunction(handler) else answer
+    call = steps if signals or inspect.isgeneratorfunction(handler) else answer
     if event:
         first, rest = inspect.signature(call).parameters.values()
         second = inspect.Parameter("event", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.EventData)

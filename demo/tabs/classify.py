@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import gradio as gr
 from gradio.components import Component
-from gradio.events import Dependency
 
 from transflow_core.evidence import Evidence, EvidenceImage, Source
 from transflow_core.fewshot import FewShotClassifier
@@ -34,7 +33,7 @@ from ..examples import EXAMPLES, example_sets
 from ..render import data_uri, progress, updating
 from ..server.admission import CancelToken
 from ..server.errors import warn
-from ..server.events import Updates, on
+from ..server.events import Updates, new_signal, on
 from ..server.priors import Engines
 from ..server.state import Session
 from ..snippet import Step, evidence_files, file_names, python_code
@@ -158,10 +157,9 @@ class _Slot(ImageList):
     Attributes:
         box, name, remove, files: its components.
         parts: all of them.
-        events: when an example was removed, or another face was chosen.
     """
 
-    def __init__(self, engines: Engines, index: int, busy: _Busy) -> None:
+    def __init__(self, engines: Engines, index: int, busy: _Busy, changed: gr.HTML) -> None:
         panel, name = _CLASSES[index], _default_name(index)
         self.box = gr.Column(
             elem_id=panel, elem_classes="class-slot takes-around", min_width=150, visible=index < _FEWEST
@@ -191,7 +189,7 @@ class _Slot(ImageList):
             super().__init__(engines, panel, most=MOST_EXAMPLES, weighted=False)
         self._busy, shown = busy, [self._count, self._cards, self._details]
         self.parts = [self.box, self.name, self.remove, self.files, *shown]
-        self.events = self._wire([*shown, *busy.outputs])
+        self._wire([*shown, *busy.outputs], changed)
 
     def shown(self, session: Session) -> Updates:
         """The examples."""
@@ -216,7 +214,7 @@ class Classify:
     """Build the tab inside the current Blocks."""
 
     def __init__(self, model: Model) -> None:
-        self._engines, self._busy = model.engines, _Busy()
+        self._engines, self._busy, self._changed = model.engines, _Busy(), new_signal()
         self._queries = _Queries(model.engines, self._busy)
         with gr.Row():
             with gr.Column(scale=5, min_width=320):
@@ -225,7 +223,8 @@ class Classify:
                     _examples_html(), js_on_load=EXAMPLES_JS, elem_id="classify-examples", label="Example tasks"
                 )
                 with gr.Row(elem_id="classify-classes"):
-                    self._slots = [_Slot(model.engines, index, self._busy) for index in range(_MOST)]
+                    how = self._busy, self._changed
+                    self._slots = [_Slot(model.engines, index, *how) for index in range(_MOST)]
                 with gr.Row():
                     self._add = gr.Button("Add a class", size="sm", elem_id="classify-add")
                     self._clear = gr.Button("Clear all", size="sm", elem_id="classify-clear")
@@ -267,35 +266,30 @@ class Classify:
                 download("Classifier", self._write, elem_id="classify-file", min_width=150, scale=0)
                 self._python = code("python", label="The same in Python", elem_id="classify-python")
 
-    def _wire(self, prior: Component, changed_prior: Sequence[Dependency]) -> None:
-        progress, read = self._busy.outputs, [prior, self._unaligned]
+    def _wire(self, prior: Component, changed_prior: Sequence[Any]) -> None:
+        progress, read, new = self._busy.outputs, [prior, self._unaligned], self._changed
         parts = [part for slot in self._slots for part in slot.parts]
         everything = [*parts, self._cards, *progress, self._unaligned, self._copies]
-        filled = on(self._examples.select, self._use_task, prior, everything, event=True)
+        filled = on(self._examples.select, self._use_task, prior, everything, event=True, signals=new)
         on(filled, None, js=_TO_ANSWERS_JS)
-        changed = [
-            *filled,
-            *on(self._add.click, self._add_class, outputs=everything),
-            *on(self._clear.click, partial(self._fill, Task()), prior, everything),
-            *self._queries.wire_files(self._files, read, progress),
-            *on(self._cards.edit, lambda *given: self._remove_query(*given), event=True),
-            *on(self._unaligned.input, self._read_again, read, everything),
-            *on(changed_prior, self._follow, read, everything),
-            # A user who moves λ chooses it.
-            *on(self._lam.release, None, outputs=self._chosen, js="() => false"),
-        ]
+        on(self._add.click, self._add_class, outputs=everything, signals=new)
+        on(self._clear.click, partial(self._fill, Task()), prior, everything, signals=new)
+        self._queries.wire_files(self._files, read, progress, new)
+        on(self._cards.edit, self._remove_query, event=True, signals=new)
+        on(self._unaligned.input, self._read_again, read, everything, signals=new)
+        on(changed_prior, self._follow, read, everything, signals=new)
         for index, slot in enumerate(self._slots):
-            changed += [
-                *slot.wire_files(slot.files, read, [*slot.parts, *progress]),
-                *slot.events,
-                *on(slot.remove.click, partial(self._remove_class, index), prior, everything),
-                *on([slot.name.submit, slot.name.blur], partial(self._rename, index), slot.name, slot.files),
-            ]
+            slot.wire_files(slot.files, read, [*slot.parts, *progress], new)
+            on(slot.remove.click, partial(self._remove_class, index), prior, everything, signals=new)
+            named = [slot.name.submit, slot.name.blur]
+            on(named, partial(self._rename, index), slot.name, slot.files, signals=new)
         more = self._more.values()
         inputs = [prior, self._chosen, self._lam, self._copies, self._unaligned, *more]
         shown = [self._status, self._cards, self._numbers, self._python, self._lam, *progress]
-        changed += [self._chosen.input, self._copies.input, self._copies.release]
+        changed = [new.change, self._chosen.input, self._copies.input, self._copies.release]
         changed += [one.change for one in more]  # type: ignore[attr-defined]
+        # A user who moves λ chooses it.
+        changed += on(self._lam.release, None, outputs=self._chosen, js="() => false")
         on(changed, self._refresh, inputs, shown)
 
     # Classes -----------------------------------------------------------------------------------------------------

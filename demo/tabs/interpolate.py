@@ -52,7 +52,7 @@ from ..examples import example_sets, title_of
 from ..render import GAP, data_uri, picture, sheet_picture
 from ..server.admission import EXPORTS, CancelToken
 from ..server.errors import message_of, warn
-from ..server.events import Updates, on
+from ..server.events import Updates, new_signal, on
 from ..server.state import Session
 from ..snippet import POSTERIOR_FILES, Step, command_line, evidence_files, python_code
 from ..static import static
@@ -317,7 +317,7 @@ class Interpolate:
         gr.Markdown(
             "Drop this file in the Studio in the place of images, or as a style in Restyle.", elem_classes="hint"
         )
-        changed = [how.input, share.input, share.release, *self.a.events, *self.b.events]
+        changed = [how.input, share.input, share.release, self.a.changed, self.b.changed]
         on(changed, self._show_mix, [prior, how, share], self._mix)
 
     def _wire(self, model: Model, arrived: Sequence[Dependency]) -> None:
@@ -326,13 +326,15 @@ class Interpolate:
         kind = self._method.wire(lams)
         outputs = [self._player, *self._working.outputs, self._python, self._shell, self._address]
         panels = [*self.a.outputs, *self.b.outputs, *self._working.outputs]
-        opened = on(arrived, self._open, prior, [*dict.fromkeys([*panels, *settings, *self._method.outputs])])
-        begun = on(model.changed, self._begin, prior, panels)
-        new = [*begun, *self.a.events, *self.b.events, self._method.auto.input]
-        chosen = on(new, self._choose, [prior, self._method.auto], self._method.outputs)
+        begun, chosen = new_signal(), new_signal()
+        everything = dict.fromkeys([*panels, *settings, *self._method.outputs])
+        on(arrived, self._open, prior, [*everything], signals=chosen)
+        on(model.changed, self._begin, prior, panels, signals=begun)
+        new = [begun.change, self.a.changed, self.b.changed, self._method.auto.input]
+        on(new, self._choose, [prior, self._method.auto], self._method.outputs, signals=chosen)
         sliders = [*lams, *(self.own[name] for name in ("steps", "n", "temperature")), *self._method.sliders]
         moved = [event for slider in sliders for event in (slider.input, slider.release)]
-        changed = [self.own["interpolation"].change, self.own["seed"].change, *moved, *kind, *chosen, *opened]
+        changed = [self.own["interpolation"].change, self.own["seed"].change, *moved, *kind, chosen.change]
         on(changed, self._run, [prior, *settings], outputs)
         on(self._run_button.click, partial(self._run, again=True), [prior, *settings], outputs)
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
-from gradio.events import Dependency
 from PIL import Image
 
 from transflow_core.engine import Cancelled, Engine
@@ -34,7 +33,7 @@ from ..painting import mask_of, paintable
 from ..render import data_uri, updating, uri_of
 from ..server.admission import CancelToken
 from ..server.errors import warn
-from ..server.events import Updates, on
+from ..server.events import Updates, new_signal, on
 from ..server.state import Session
 from ..snippet import MASK_FILE, POSTERIOR_FILE, Step, command_line, evidence_files, file_of, python_code
 from .larger import OFF, Larger, can_enlarge
@@ -186,15 +185,16 @@ class Restyle:
             download("Mask (PNG)", partial(self._export, "mask"), elem_id="restyle-get-mask", size="sm", min_width=120)
         self._python, self._shell = code_pair("restyle-")
 
-    def _wire(self, prior: Component, changed_prior: Sequence[Dependency]) -> None:
-        read = [self._faces, self._which]
+    def _wire(self, prior: Component, changed_prior: Sequence[Any]) -> None:
+        read, panel, new = [self._faces, self._which], self._panel.outputs, new_signal()
+        on(self._files.upload, self._add_files, [self._files, prior], [*read, self._files, *panel], signals=new)
+        on(self._camera.input, self._add_picture, [self._camera, prior], [*read, self._camera], signals=new)
+        on(self._try.click, partial(self._read, sources=[PHOTOGRAPH]), prior, read, signals=new)
+        on(self._paint.edit, self._paint_over, event=True, signals=new)
+        on(changed_prior, self._follow, prior, [*read, *panel], signals=new)
         changed = [
-            *on(self._files.upload, self._add_files, [self._files, prior], [*read, self._files, *self._panel.outputs]),
-            *on(self._camera.input, self._add_picture, [self._camera, prior], [*read, self._camera]),
-            *on(self._try.click, partial(self._read, sources=[PHOTOGRAPH]), prior, read),
-            *on(self._paint.edit, self._paint_over, (), (), event=True),
-            *on(changed_prior, self._follow, prior, [*read, *self._panel.outputs]),
-            *self._panel.events,
+            new.change,
+            self._panel.changed,
             self._which.input,
             self._strength.release,
             *(one.change for name, one in self._numbers.items() if name != "strength"),  # type: ignore[attr-defined]

@@ -49,7 +49,7 @@ from ..examples import EXAMPLES, title_of
 from ..render import GAP, data_uri, images_of, sheet_picture, updating, uri_of
 from ..server.admission import CancelToken
 from ..server.errors import warn
-from ..server.events import Updates, on
+from ..server.events import Updates, new_signal, on
 from ..server.state import Session
 from ..server.uploads import photos_of
 from ..share import card
@@ -195,24 +195,24 @@ class Studio:
         # of a drag would hold up what follows it in the page, such as "Choose for me", beyond a later "Reset all".
         others = [self._by_level.input, self._method.likeness.release, *(lam.release for lam in lams)]
         on([*others, *kind], self._place, inputs, self._closeness, trigger_mode="always_last")
-        everything = [*self._panel.outputs, *main, *method]
-        opened = on(arrived, self._open, prior, everything)
-        opened += on(self._history.select, self._restore, prior, [prior, *everything], event=True)
-        reset = on(self._reset.click, partial(self._set, DEFAULT, True), prior, [*main, *method])
-        auto = on(self._method.auto.input, self._choose, [prior, self._method.auto], method)
+        everything, own = [*self._panel.outputs, *main, *method], [*method, *self._moves.inputs.values()]
+        set_, drawn = new_signal(), new_signal()
+        on(arrived, self._open, prior, everything, signals=set_)
+        on(self._history.select, self._restore, prior, [prior, *everything], event=True, signals=set_)
+        on(self._reset.click, partial(self._set, DEFAULT, True), prior, [*main, *method], signals=set_)
+        on(self._method.auto.input, self._choose, [prior, self._method.auto], own, signals=set_)
         released = [one.release for one in (*sliders, self._moves.near)]  # type: ignore[attr-defined]
         typed = [self._seed, self._n, self._by_level, self._method.auto, *self._more]
         released += [one.change for one in typed]  # type: ignore[attr-defined]
-        changed = [*opened, *reset, *released, *kind, *auto, *self._results.events]
-        refreshed = on(changed, self._refresh, inputs, shown)
+        changed = [set_.change, *released, *kind, *self._results.events]
+        on(changed, self._refresh, inputs, shown, signals=drawn)
         self._inputs = inputs[1:]  # what the values of `_refresh_with` belong to
-        refreshed += on(self._closeness.release, self._move, along, [*method, *shown])
-        own = self._moves.inputs.values()
-        refreshed += on(self._panel.events, self._evidence_changed, inputs, [*method, *own, *shown])
-        on(refreshed, self._fill_strip, inputs, self._strip)
+        on(self._closeness.release, self._move, along, [*method, *shown], signals=drawn)
+        on(self._panel.changed, self._evidence_changed, inputs, [*own, *shown], signals=drawn)
+        on(drawn.change, self._fill_strip, inputs, self._strip)
         on(self._panel.steps, self._draw_early, inputs, seen)
         unfolded = on(self._moves.panel.expand, self._moves.open)
-        on([*refreshed, *unfolded], self._fill_moves, inputs, self._moves.outputs)
+        on([drawn.change, *unfolded], self._fill_moves, inputs, self._moves.outputs)
         for key, tab in self._results.tabs.items():
             on(tab.select, partial(self._open_tab, key), inputs, shown)
         on(model.changed, self._relevel, prior, [*self._levels, self._results.inputs["style_levels"]])

@@ -165,17 +165,18 @@ def kept_page(_kept, request) -> Iterator[Callable]:
 class Held:
     """A method of `Engine` that waits until `go_on` is set, or it is cancelled. `which` calls do, by their number.
 
-    With `preview` only calls for a preview wait.
+    With `preview` these are the calls for a preview alone; with False all others.
     """
 
-    def __init__(self, monkeypatch, method, which=lambda number: True, preview=False):
+    def __init__(self, monkeypatch, method, which=lambda number: True, preview=None):
         self.begun, self.go_on, self.cancelled = (threading.Event() for _ in range(3))
         self.calls = 0
         plain = getattr(Engine, method)
 
         def held(*args, **how):
-            number, self.calls = self.calls, self.calls + 1
-            waits = which(number) and (how.get("preview", False) or not preview)
+            counts = preview in (None, how.get("preview", False))
+            number, self.calls = self.calls, self.calls + counts
+            waits = counts and which(number)
             while waits and not self.go_on.wait(0.01):
                 self.begun.set()
                 if (cancel := how.get("cancel")) is not None and cancel.is_set():

@@ -70,6 +70,14 @@ def test_no_second_server_renders_the_page_and_no_run_is_recorded(served_small, 
     assert httpx.get(f"{served_small}/config").json()["run_history"] is False
 
 
+def test_what_follows_several_handlers_is_one_event(served_small):
+    """Gradio's script compares each event with each part of the page when it opens."""
+    events = httpx.get(f"{served_small}/config").json()["dependencies"]
+    followers = [event for event in events if event["trigger_after"] is not None and event["backend_fn"]]
+    assert followers  # what follows one handler alone
+    assert len({(*event["inputs"], None, *event["outputs"]) for event in followers}) == len(followers)
+
+
 def test_no_other_file_touches_a_private_name_of_gradio():
     texts = {file: file.read_text(encoding="utf-8") for file in FILES}
     own = {name for text in texts.values() for name in re.findall(r"(?:\b(?:self|cls)\.|\bdef |^)(_\w+)", text, re.M)}

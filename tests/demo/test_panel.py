@@ -174,7 +174,7 @@ def test_undo_takes_back_samples_while_what_follows_them_is_drawn(studio, hold):
     choose_example(page, "red_hair")
     page.get_by_role("tab", name="Sweep").click()
     page.wait_for_selector("#sweep img")
-    sweep = hold("sample", which=lambda number: number == 1)  # the samples come first
+    sweep = hold("sample", which=lambda number: number == 1, preview=False)  # the samples come first
     upload(page, EXAMPLES["sepia"][:2], used=2)
     assert sweep.begun.wait(TIMEOUT)
     page.click("#history .undo")

@@ -190,6 +190,35 @@ def test_events_of_a_visitor_begin_in_the_order_in_which_they_came(client):
     assert begun == list(range(12))
 
 
+@pytest.mark.parametrize("end", [None, *ERRORS.values()], ids=["ends", *ERRORS])
+@pytest.mark.parametrize("in_steps", [True, False])
+def test_a_signal_changes_once_a_handler_is_over_however_it_ends(in_steps, end):
+    shown, number, over = gr.HTML(), gr.HTML(), gr.HTML()
+
+    def steps(session):
+        yield {shown: "begun"}
+        if end:
+            raise end
+
+    def whole(session):
+        if end:
+            raise end
+        return {shown: "begun"}
+
+    call = _call(steps if in_steps else whole, False, None, None, number, over)
+    request = SimpleNamespace(session_hash="one", client=SimpleNamespace(host="8.8.8.8"), headers={})
+
+    async def main():
+        said = []
+        with contextlib.suppress(gr.Error):
+            async for one in call(request):
+                said.append([*one])
+        return said
+
+    once = [[shown, number]] if in_steps or not end else []
+    assert asyncio.run(main()) == [*once, [over, number]]
+
+
 def test_a_handler_may_go_in_steps(client):
     assert spoken(client, "one two three", "/steps") == ["one", "two", "three"]
     # Whoever says nothing changes nothing: an empty value would be one.
