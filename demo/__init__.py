@@ -15,5 +15,6 @@ _HOMES = {"Engines": "server.priors", "build": "page", "launch": "page"}
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
+        import_module(".gradio_compat", __name__)  # it imports Gradio in less time than the others would
         return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
