@@ -3,7 +3,8 @@
 import contextlib
 import inspect
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -16,7 +17,7 @@ from transflow_core.runtime.worker import Cancelled
 from ..gradio_compat import data_of
 from .admission import EVENTS, Request, in_thread
 from .errors import refusing, warn
-from .state import CALL, Session
+from .state import Session
 
 Updates = dict[Any, Any]
 """What a handler returns: the new value of each component, or an update of it."""
@@ -166,13 +167,9 @@ def _call(
             return nothing
         return updates | {revision: session.state(_Sent).keep(updates)}
 
-    async def answers(session: Session, number: str, values: Sequence[Any]) -> AsyncGenerator[Any, None]:
-        come = None
-
-        def run(function: Callable, *args: Any) -> Awaitable[Any]:
-            CALL.set(int(number) if number.isdecimal() else 0)
-            return in_thread(session.client, function, *args)
-
+    async def answers(session: Session, number: int, values: Sequence[Any]) -> AsyncGenerator[Any, None]:
+        run, come = partial(in_thread, session.client), None
+        await session.in_order(number)
         data = [data_of(values[0])] if event else []
         given = current(session, values[len(data) :])
         place = EVENTS.request(session.address, ("session", session.id), awaited=session.heard)
@@ -198,13 +195,13 @@ def _call(
                     await run(made.close)  # what nobody continues cancels its jobs
 
     async def steps(request: gr.Request, *values: Any) -> AsyncGenerator[Any, None]:
-        session = Session.of(request)
+        session, number = Session.of(request), request.headers.get("x-call", "")
 
         def over() -> Any:
             return nothing if signals is None else answered(session, {signals: secrets.token_hex(8)})
 
         try:
-            async with contextlib.aclosing(answers(session, request.headers.get("x-call", ""), values)) as some:
+            async with contextlib.aclosing(answers(session, int(number) if number.isdecimal() else 0, values)) as some:
                 async for one in some:
                     yield one
         except gr.Error:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import shutil
 import threading
 import time
 from collections import Counter
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -27,8 +27,7 @@ _IDLE, _DISCONNECTED = 8 * 3600, 600
 # are shared.
 _MOST, _EACH = 300, 60
 
-CALL = ContextVar("call", default=0)
-"""The number that the page (`static/stream.js`) gave the event that is handled; 0 where it gave none."""
+_ON_ITS_WAY = 1  # seconds at most that an event waits for those before it, one of which may be lost
 
 
 class Session:
@@ -53,7 +52,7 @@ class Session:
 
     def __init__(self, id: str, address: str = "") -> None:
         self.id, self.address, self.client, self.heard = id, address, (address, id), False
-        self.turn, self._newest = asyncio.Lock(), dict[str, int]()
+        self.turn, self._begins, self._begun = asyncio.Lock(), asyncio.Condition(), 0
         self.evidence: dict[str, Evidence] = {}
         self.tab, self.query = "studio", ""
         self._states: dict[type, object] = {}
@@ -123,21 +122,21 @@ class Session:
         return self._states.setdefault(kind, kind())  # type: ignore[return-value]
 
     def queued(self, part: str, *, newest: bool = False) -> Any:
-        """A request for a part of the page, such as a panel, after this visitor's earlier ones; see `Queue.request`.
+        """A request for a part of the page, such as a panel, after this visitor's earlier ones; see `Queue.request`."""
+        return PAGE.request((self.id, part), self.id, newest=newest)
 
-        It is cancelled where a later event has asked for the newest already.
+    async def in_order(self, number: int) -> None:
+        """Wait until the page's earlier events have begun: on its way, one may overtake another.
+
+        Args:
+            number: that the page (`static/stream.js`) gave this event; 0 where it gave none.
         """
-        late = newest and self.late(part)
-        request = PAGE.request((self.id, part), self.id, newest=newest and not late)
-        if late:
-            request.set()
-        return request
-
-    def late(self, part: str) -> bool:
-        """Whether a later event of the page has asked for the newest of a part before: one may overtake another."""
-        last, number = self._newest.get(part, 0), CALL.get()
-        self._newest[part] = max(last, number)
-        return 0 < number < last
+        async with self._begins:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_ON_ITS_WAY):
+                    await self._begins.wait_for(lambda: number <= self._begun + 1 or not self._begun)
+            self._begun = max(self._begun, number)
+            self._begins.notify_all()
 
     def cancel(self, part: str) -> None:
         """The user pressed Stop: cancel what runs and waits in a part of the page."""

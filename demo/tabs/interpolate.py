@@ -399,8 +399,6 @@ class Interpolate:
         if request == state.request and not again:
             yield self._working.says(state.message) if state.message else {}
             return
-        if session.late(TAB):
-            return
         state.request, state.message = request, ""
         with (yield session.queued(TAB, newest=True)) as cancel:
             try:

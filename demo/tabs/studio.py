@@ -370,7 +370,7 @@ class Studio:
     def _previewed(self, session: Session, request: Request, engine: Engine) -> Iterator[Updates]:
         view = session.state(View)
         # The last preview of a drag is often requested after the user let go: it would hide the final samples.
-        if view.request == request or session.late(_SAMPLES):
+        if view.request == request:
             return
         view.request = None
         session.cancel(_STRIP)  # its previews so far are kept
@@ -480,7 +480,7 @@ class Studio:
         """Update all that is open to the controls and the evidence. The newest request cancels the older ones."""
         request, engine = self._request(session, prior, values)
         view = session.state(View)
-        if session.tab != _TAB or session.late(_SAMPLES):
+        if session.tab != _TAB:
             return
         same = view.request == request and session.busy(_SAMPLES)
         view.request = request  # equal or not: the address depends on `auto`

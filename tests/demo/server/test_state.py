@@ -1,13 +1,11 @@
 """A visitor's session: found again, kept by use, and over at some time."""
 
 import asyncio
-import contextlib
 from types import SimpleNamespace
 
 import pytest
 
 from demo.server import state as sessions
-from demo.server.admission import PAGE
 from demo.server.state import Session
 from transflow_core.evidence import Evidence
 
@@ -27,13 +25,6 @@ def request(name, address="8.8.8.8"):
 
 def session(*name):
     return Session.of(request(*name))
-
-
-@contextlib.contextmanager
-def called(number):
-    token = sessions.CALL.set(number)
-    yield
-    sessions.CALL.reset(token)
 
 
 class Results(list):
@@ -73,16 +64,28 @@ def test_a_page_that_is_closed_ends_its_work_and_may_come_back_for_a_while(clock
         assert (session("phone") is phone) == same
 
 
-@pytest.mark.parametrize(("number", "late"), [(1, True), (3, False), (0, False)])
-def test_an_event_that_a_later_one_overtook_cancels_nothing(number, late):
-    """By the numbers that the page gives its events; 0 is none."""
-    one = session("one")
-    with called(2), asyncio.run(one.queued("samples", newest=True).admitted()) as newest, called(number):
-        asked = one.queued("samples", newest=True)
-        assert one.late("samples") == asked.is_set() == late and not one.late("another part")
-        PAGE.add(asked)
-        assert newest.is_set() == (not late)
-        PAGE.remove(asked)
+@pytest.mark.parametrize(
+    ("come", "begun", "seconds"),
+    [
+        ([1, 3, 2, 5, 4], [1, 2, 3, 4, 5], None),  # however long it takes
+        ([57, 58], [57, 58], None),  # the server has forgotten the visitor, or was started again
+        ([5, 0, 5, 3], [5, 0, 5, 3], None),  # of no number, or one that was waited for long enough
+        ([1, 3], [1, 3], 0),  # one is lost
+    ],
+)
+def test_events_of_a_page_begin_by_their_numbers(come, begun, seconds, monkeypatch):
+    monkeypatch.setattr(sessions, "_ON_ITS_WAY", seconds)
+    one, order = session("one"), []
+
+    async def begin(number):
+        await one.in_order(number)
+        order.append(number)
+
+    async def main():
+        await asyncio.gather(*map(begin, come))
+
+    asyncio.run(main())
+    assert order == begun
 
 
 def test_only_so_many_sessions_are_kept(monkeypatch):
