@@ -16,13 +16,12 @@ from PIL import Image
 
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
-from transflow_core.images import to_pil
 from transflow_core.limits import LAM_RATIO_SLIDER
 from transflow_core.posterior.methods import along, position_of
 
 from ..render import GAP, data_uri, sheet_picture
 from ..server.admission import CancelToken
-from .studio_results import PRIOR, SHEET_SIDE, Request
+from .studio_results import PRIOR, SHEET_SIDE, Request, draw
 
 POSITIONS = tuple(index / 8 for index in range(9))
 """Positions of a strip on the slider, see `along`. Every second one comes first, as a strip of its own, in half the
@@ -77,8 +76,8 @@ class Strip:
                 if one not in done:
                     alone = {"structure": PRIOR, "style": PRIOR}
                     values = alone if one == math.inf else values_at(method, one, request.evidence)
-                    how = request.draws | {"side": side, "priority": "background", "preview": True}
-                    done[one] = to_pil(engine.sample(request.sampler(engine, **values), cancel=cancel, **how).images)
+                    there = replace(request, recipe=request.recipe.replace(**values))
+                    done[one], *_ = draw(there, engine, cancel, preview=True, priority="background")
                     yield None
             frames = sorted([*frames, *part])
             if serial == self.serial and len(frames) > self.sent:

@@ -7,7 +7,6 @@ import io
 import itertools
 import math
 import random
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -66,9 +65,9 @@ from .studio_results import (
     Result,
     Results,
     View,
+    draw,
     recipe_of,
     result_of,
-    sampler_for,
     sheet_file,
     sources,
     zip_file,
@@ -376,10 +375,8 @@ class Studio:
         session.cancel(_STRIP)  # its previews so far are kept
         with (yield session.queued(_SAMPLES, newest=True)) as cancel:
             view.result = None
-            started = time.perf_counter()
-            how: dict[str, Any] = request.draws | {"side": request.side(engine), "preview": True}
-            x = engine.sample(request.sampler(engine), cancel=cancel, **how).images
-            yield self._shown(session, to_pil(x), request, time.perf_counter() - started)
+            pictures, _, seconds = draw(request, engine, cancel, preview=True)
+            yield self._shown(session, pictures, request, seconds)
 
     def _draw_early(self, session: Session, prior: str, *values: Any) -> Iterator[Updates]:
         """Samples of the first of one's own images, while others are read: these come first."""
@@ -391,11 +388,9 @@ class Studio:
             if not session.busy(self._panel.panel) or evidence.images is view.early:
                 return
             view.early, view.result = evidence.images, None  # the page shows other samples now
-            how: dict[str, Any] = {"side": request.side(engine), "preview": True, "priority": "background"}
-            how |= request.draws
-            x = engine.sample(request.sampler(engine), cancel=cancel, **how).images
+            pictures, *_ = draw(request, engine, cancel, preview=True, priority="background")
             text = f'<span class="early">From the first {len(evidence.used)} of your images. More are coming …</span>'
-            yield self._shown(session, to_pil(x), request, 0.0) | dict.fromkeys(self._statuses, text)
+            yield self._shown(session, pictures, request, 0.0) | dict.fromkeys(self._statuses, text)
 
     def _shown(self, session: Session, pictures: list[Image.Image], request: Request, seconds: float) -> Updates:
         """The sheet of these samples, or of previews of them, and its status."""
@@ -496,13 +491,8 @@ class Studio:
         if view.result is None or view.result.request != request:
             view.result = None  # if this is stopped, whoever asks for those before has to say so again
             yield dict.fromkeys(self._statuses, updating(engine.ahead)) | {self._history: None}
-            started = time.perf_counter()
-            drawn = engine.sample(
-                sampler_for(request, engine), side=request.side(engine), cancel=cancel, **request.draws
-            )
-            pictures = to_pil(drawn.images)
-            seconds = time.perf_counter() - started
-            view.result = Result(request, engine, pictures, drawn.counts)
+            pictures, counts, seconds = draw(request, engine, cancel)
+            view.result = Result(request, engine, pictures, counts)
             shown = self._shown(session, pictures, request, seconds)
             drawn_from = _latents(request.evidence), request.recipe.seed, request.recipe.near
             if view.drawn_from != drawn_from and view.result.best:  # other people
@@ -598,8 +588,7 @@ def _large(view: View, result: Result, cancel: CancelToken) -> dict[str, Any]:
     if larger is not None and view.larger == (*view.sent, larger) and larger.exists():
         buffer.write(larger.read_bytes())
     else:
-        (picture,) = result.full(1, index, cancel)
-        save_png(picture, buffer, metadata=result.metadata | {"sample": f"{index}"})
+        save_png(result.face(index, cancel), buffer, metadata=result.metadata | {"sample": f"{index}"})
     stem = request.evidence.example or ("samples" if request.evidence.ready else "prior")
     return {
         "sheet": result.number,

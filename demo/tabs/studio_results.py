@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import gradio as gr
 import numpy as np
@@ -17,6 +19,7 @@ import torch
 from gradio.components import Component
 from PIL import Image
 
+from transflow_core.compute import Cache
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence, EvidenceImage
 from transflow_core.images import contact_sheet, to_pil
@@ -27,6 +30,7 @@ from transflow_core.posterior import Gaussian, Posterior
 from transflow_core.posterior.gaussian import Sampler
 from transflow_core.posterior.guard import Closest, clear
 from transflow_core.recipes import NUMBERS, Sample, Sweep
+from transflow_core.runtime.worker import Priority
 from transflow_core.views import to_metadata
 
 from ..controls import code_pair, description_of, download, filled_in, slider
@@ -36,6 +40,8 @@ from ..server.admission import CancelToken
 from ..server.events import Updates
 from ..server.state import Session
 from ..snippet import POSTERIOR_FILE, Step, command_line, evidence_files, python_code
+
+T = TypeVar("T")
 
 EVIDENCE, PRIOR = "evidence", "prior"
 PAGE = Sample.limited(n=int(SAMPLES.high))
@@ -104,6 +110,37 @@ class Request:
 
 # Of the last requests alone: it is twice as large as the evidence, and made again in 30 ms.
 sampler_for = lru_cache(4)(Request.sampler)
+# Sheets and faces of each model, of less than 1 MB each. A model that nobody uses any more is not kept for them.
+SHARED: WeakKeyDictionary[Engine, Cache] = WeakKeyDictionary()
+_MOST_SHARED = 64
+
+
+def _once(request: Request, engine: Engine, key: Hashable, make: Callable[[], T]) -> T:
+    """What `make` gives: of an example set, and of the model alone, it is made once for all visitors."""
+    if (request.evidence.ready and not request.evidence.example) or request.recipe.n > DEFAULT.n:
+        return make()
+    known = SHARED.setdefault(engine, Cache(_MOST_SHARED))
+    if (found := known.get((request, key))) is None:
+        known.put((request, key), found := make())
+    return found
+
+
+def draw(
+    request: Request, engine: Engine, cancel: CancelToken, *, preview: bool = False, priority: Priority = "now"
+) -> tuple[list[Image.Image], dict[str, int], float]:
+    """The samples of a request for the page, how many were redrawn, projected and guarded, and the seconds it took.
+
+    Raises Cancelled.
+    """
+
+    def made() -> tuple[list[Image.Image], dict[str, int], float]:
+        started = time.perf_counter()
+        sampler = request.sampler(engine) if preview else sampler_for(request, engine)
+        how: dict[str, Any] = request.draws | {"side": request.side(engine), "cancel": cancel, "priority": priority}
+        samples = engine.sample(sampler, preview=preview, **how)
+        return to_pil(samples.images), samples.counts, time.perf_counter() - started
+
+    return _once(request, engine, "preview" if preview else "sheet", made)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +165,10 @@ class Result:
             return self.pictures[start : start + n]
         how = self.request.draws | {"n": n, "start": start, "cancel": cancel}
         return to_pil(self.engine.sample(self.sampler, **how).images)
+
+    def face(self, index: int, cancel: CancelToken) -> Image.Image:
+        """One sample at the size of the prior."""
+        return _once(self.request, self.engine, index, lambda: self.full(1, index, cancel)[0])
 
     @property
     def metadata(self) -> dict[str, str]:

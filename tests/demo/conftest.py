@@ -22,6 +22,7 @@ from demo import Engines, build, launch
 from demo.examples import example_sets
 from demo.server.admission import Request
 from demo.snippet import command_line, python_code
+from demo.tabs.studio_results import SHARED
 from transflow_core.cli import app
 from transflow_core.compute import Cancelled
 from transflow_core.engine import Engine
@@ -190,6 +191,7 @@ class Held:
 @pytest.fixture
 def hold(monkeypatch):
     """`hold("encode")` is a `Held`."""
+    SHARED.clear()  # else samples that another test drew are there at once
     held = []
     yield lambda *how, **more: held.append(Held(monkeypatch, *how, **more)) or held[-1]
     for one in held:

@@ -16,10 +16,11 @@ from playwright.sync_api import expect
 
 from demo import cards
 from demo.controls import Model
+from demo.server.admission import CancelToken
 from demo.server.state import Session
 from demo.tabs.preview_strip import Strip
 from demo.tabs.studio import Studio
-from demo.tabs.studio_results import DEFAULT, Request, View
+from demo.tabs.studio_results import DEFAULT, Request, View, draw, recipe_of
 from transflow_core.evidence import Evidence
 from transflow_core.images.output import read_png_metadata
 from transflow_core.posterior import Posterior, recommend
@@ -138,6 +139,17 @@ def test_two_files_the_slider_and_the_numbers_with_the_shipped_model(page, serve
     page.get_by_role("tab", name="Numbers").click()
     for name in ("λ/m", "‖μp‖²", "Σp", "KL", "32×32"):
         says(page, "#numbers", name)
+
+
+@pytest.mark.parametrize("preview", [False, True])
+def test_samples_of_a_set_that_ships_are_drawn_once_for_all_visitors(engines, hold, preview):
+    engine, cancel, drawn = engines.get(TINY), CancelToken(), hold("sample", which=lambda number: False)
+    own = engine.read(EXAMPLES["sepia"][:2])
+    for evidence, times in ((replace(own, example="sepia"), 1), (Evidence(), 1), (own, 2)):
+        before, request = drawn.calls, Request(evidence, recipe_of({"prior": TINY}))
+        (first, *_), (again, *_) = (draw(request, engine, cancel, preview=preview) for _ in range(2))
+        assert drawn.calls - before == times
+        assert all(map(np.array_equal, first, again))
 
 
 def test_a_preview_that_comes_late_does_not_blur_the_samples(studio, hold, monkeypatch):
