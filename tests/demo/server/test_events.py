@@ -190,6 +190,14 @@ def test_events_of_a_visitor_begin_in_the_order_in_which_they_came(client):
     assert begun == list(range(1, 13))
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "-1", "1.5", "x", "9" * 9])
+def test_a_number_that_no_page_gives_holds_up_nothing(number):
+    shown = gr.HTML()
+    call = _call(lambda session: {shown: "said"}, False, None, None, shown)
+    of = {"session_hash": "numbers", "client": SimpleNamespace(host="8.8.8.8"), "headers": {"x-call": number}}
+    assert asyncio.run(call(SimpleNamespace(**of)))
+
+
 @pytest.mark.parametrize("end", [None, *ERRORS.values()], ids=["ends", *ERRORS])
 @pytest.mark.parametrize("in_steps", [True, False])
 def test_a_signal_changes_once_a_handler_is_over_however_it_ends(in_steps, end):
