@@ -13,7 +13,12 @@ button.addEventListener('click', () => {
   toggle().click();
 });
 const wanted = new URLSearchParams(location.search).has('lab') || stored(store => store.getItem(KEY));
-const open = () => { if (toggle()) toggle().click(); else requestAnimationFrame(open); };
+let tries = 0;
+const open = () => {  // on a busy machine the button is there before it does anything
+  if (panel()?.classList.contains('open') || ++tries > 600) return;
+  toggle()?.click();
+  requestAnimationFrame(open);
+};
 if (wanted) open();
 // The page makes room for the panel at once, and none where it comes from below: our style sheet does not reach what
 // lies around it.
