@@ -423,7 +423,7 @@ class Studio:
         view, result = session.state(View), result_of(session)
         view.larger = result.number, view.large, session.file(self._larger.name)
         view.larger[2].unlink(missing_ok=True)
-        return result.engine, result.full(1, view.large)[0], result.metadata | {"sample": f"{view.large}"}
+        return result.engine, result.face(view.large), result.metadata | {"sample": f"{view.large}"}
 
     def _share(self, session: Session, data: dict) -> Iterator[Updates]:
         """The picture to share. An example set has an address; files of one's own are in none."""
@@ -442,7 +442,7 @@ class Studio:
         address = f"{data.get('host')}?example={evidence.example or NOTHING}"
         shown = images if data.get("strip") is True else []
         best = dict.fromkeys([session.state(View).large, *result.best, *range(result.request.recipe.n)])
-        samples = [result.full(1, index)[0] for index in list(best)[:4]]
+        samples = [result.face(index) for index in list(best)[:4]]
         made = {"DigitalSourceType": result.metadata["DigitalSourceType"]}  # no more: it may name files
         save_png(card(samples, title, "Transflow Studio" if own else address, shown), buffer, metadata=made)
         text = _IN_NO_LINK if own else "The link opens the same samples. The picture shows four of them."

@@ -166,7 +166,7 @@ class Result:
         how = self.request.draws | {"n": n, "start": start, "cancel": cancel}
         return to_pil(self.engine.sample(self.sampler, **how).images)
 
-    def face(self, index: int, cancel: CancelToken) -> Image.Image:
+    def face(self, index: int, cancel: CancelToken | None = None) -> Image.Image:
         """One sample at the size of the prior."""
         return _once(self.request, self.engine, index, lambda: self.full(1, index, cancel)[0])
 
