@@ -117,8 +117,8 @@ class Local(ImageSampler):
 
     def first(self, n: int, seed: int = 0, start: int = 0, fold: int = 0, only: Tensor | slice = _ALL) -> Tensor:
         """(n, D) latents of each draw's first donor; for `only` see `mixing`."""
-        rows, _ = self.mixing(n, seed, start, fold, only)
-        return self.mean + self.directions[rows[:, 0].to(self.mean.device)]
+        lead = self._donors(n, seed, start, fold)[only, 0]
+        return self.mean + self.directions[lead.to(self.mean.device)]
 
     def deviations(self, n: int, seed: int = 0, start: int = 0, fold: int = 0, only: Tensor | slice = _ALL) -> Tensor:
         """τ c Σ w_i d_i of each draw, (n, D); for `only` see `mixing`."""
