@@ -290,11 +290,12 @@ def by_length(z, rows):
 
 def test_a_row_keeps_the_most_of_its_way_that_decodes():
     centre, z, rows = torch.tensor([0.5, 0.0]), torch.tensor([[2.4, 0.0], [0.0, -3.0], [9.0, 0.0]]), torch.arange(3)
-    found = project(by_length, z, rows, centre)
+    found, images = project(by_length, z, rows, centre)
+    assert images.equal(by_length(found, rows))
     torch.testing.assert_close(found, centre + torch.tensor([[0.75], [0.5], [0.0]]) * (z - centre))
     for kept, row in zip((0.75, 0.5), range(2), strict=True):  # a quarter more does not decode
         assert not by_length((centre + (kept + 0.25) * (z - centre))[row : row + 1], rows).isfinite().all()
-    nothing = project(lambda z, rows: math.nan * by_length(z, rows), z, rows, centre)
+    nothing, _ = project(lambda z, rows: math.nan * by_length(z, rows), z, rows, centre)
     assert nothing.equal(centre.expand(3, 2)), "nothing decodes"
 
 
@@ -314,9 +315,9 @@ def test_each_row_may_have_a_centre_and_a_wrong_of_its_own():
         seen.extend(rows.tolist())
         return by_length(z, rows)
 
-    found = project(decode, z, torch.tensor([7, 3]), centres, lambda images: images[:, 0, 1, 1] > 0.35)
+    found, _ = project(decode, z, torch.tensor([7, 3]), centres, lambda images: images[:, 0, 1, 1] > 0.35)
     torch.testing.assert_close(found, torch.tensor([[0.0, 1.45], [1.4, 0.0]]))
-    assert seen == [7, 3] * 3  # all shares at once
+    assert seen == [7, 3] * 4  # all shares, and the centres, once
 
 
 @pytest.fixture

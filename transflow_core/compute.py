@@ -43,8 +43,7 @@ _LARGEST_BY_OPENVINO = 16 / 255
 # A picture that is black, white or a pure colour in most places shows nothing: a flow that overflows, but not to
 # infinity, gives such. Sketches on white paper are mostly white, but not in colour, and not black besides.
 _MOST_SATURATED = 0.6
-# Of the way back to its centre, what a latent may keep.
-_SHARES = 0.75, 0.5, 0.25
+_KEPT = 0.75, 0.5, 0.25  # of the way from its centre to a latent
 # An image that comes back as exactly is what its latent shows, and need not be decoded to look at it.
 _SMALL_ERROR = 1e-3
 
@@ -302,8 +301,8 @@ class Compute:
 
         images = decode(z, rows)
         if centre is not None and (bad := unusable(images)).any():
-            moved = project(decode, z[bad], rows[bad], centre.expand_as(z)[bad])
-            images[bad] = decode(moved, rows[bad]).nan_to_num(0.0, 1.0, 0.0)
+            _, moved = project(decode, z[bad], rows[bad], centre.expand_as(z)[bad])
+            images[bad] = moved.nan_to_num(0.0, 1.0, 0.0)
         return images
 
     def sample(
@@ -355,8 +354,7 @@ class Compute:
                     break
         if bad.any():
             centre = sampler.mean if donors is None else donors.first(n, seed, start, _REDRAWS, bad)
-            z[bad] = project(lambda z, rows: decode(z, rows, first)[0], z[bad], rows[bad], centre, is_bad)
-            low[bad] = decode(z[bad], rows[bad], first)[0]
+            z[bad], low[bad] = project(lambda z, rows: decode(z, rows, first)[0], z[bad], rows[bad], centre, is_bad)
         images, more = decode(z, rows, side, low)
         images = _coloured(images, [guard]).nan_to_num(0.0, 1.0, 0.0)
         return Samples(images, z, redrawn, bad, excess.maximum(more) > 1)
@@ -440,8 +438,8 @@ def project(
     rows: Tensor,
     centre: Tensor,
     wrong: Callable[[Tensor], Tensor] = unusable,
-) -> Tensor:
-    """Latents whose images are wrong, (k, D), moved along the ray to `centre` until they are not.
+) -> tuple[Tensor, Tensor]:
+    """Latents whose images are wrong, (k, D), moved along the ray to `centre` until they are not; and their images.
 
     A row keeps 3/4, 1/2 or 1/4 of its ray, the most that it can; all are tried at once. A row that is wrong even then
     becomes the centre.
@@ -450,15 +448,15 @@ def project(
         decode: latents (j, D) of rows (j,) -> images (j, C, S, S).
         rows: (k,), which latents these are.
         centre: (D,), or (k, D), one for each row.
-        wrong: (k, C, S, S) -> (k,) bool.
+        wrong: (j, C, S, S) -> (j,) bool.
     """
     centre = centre.to(z).expand_as(z)
-    tried = torch.stack([torch.lerp(centre, z, share) for share in _SHARES])
-    good = ~wrong(decode(tried.flatten(0, 1), rows.repeat(len(tried)))).to(z.device).unflatten(0, tried.shape[:2])
-    found = centre
-    for kept, some in zip(good.flip(0), tried.flip(0), strict=True):
-        found = torch.where(kept.unsqueeze(1), some, found)
-    return found
+    tried = torch.stack([*(torch.lerp(centre, z, share) for share in _KEPT), centre])
+    images = decode(tried.flatten(0, 1), rows.repeat(len(tried)))
+    good = ~wrong(images).unflatten(0, tried.shape[:2])
+    good[-1] = True
+    best, each = good.int().argmax(0), torch.arange(len(z))
+    return tried[best, each], images.unflatten(0, tried.shape[:2])[best, each]
 
 
 def check(cancel: threading.Event | None) -> None:
