@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageChops
 
 from transflow_core import compute
 from transflow_core.compute import project, unusable
@@ -20,7 +20,7 @@ from transflow_core.operations.call import Call
 from transflow_core.operations.inpaint import ignore
 from transflow_core.posterior import Gaussian, Guard, Posterior, compose, interpolate, standard_normal
 from transflow_core.posterior.guard import Looks, chessboard, closest, judged
-from transflow_core.recipes import Condition, Restyle
+from transflow_core.recipes import Condition, Restyle, Sample
 
 from .helpers import METHODS, by_local, make_own_prior, make_sized_prior, make_tiny_prior
 from .test_guard import pictures
@@ -263,6 +263,22 @@ def test_masks_reach_the_sampler():
     expected[1, 16:] = 0
     found = engine.draw(ignore(engine, evidence, {1: mask}).posterior(), METHODS["local"])
     torch.testing.assert_close(found.visible, expected)
+
+
+def test_many_samples_are_drawn_a_few_at_a_time(monkeypatch):
+    engine, seen = Engine(make_tiny_prior()), []
+    evidence = Evidence(prior=engine.prior.name, saved=posterior_of(engine.prior))
+    recipe = Sample(method="local", likeness=0.5, n=8)
+    whole = engine.run(recipe, evidence=evidence)
+    monkeypatch.setattr("transflow_core.operations.sampling._AT_ONCE", 3)
+    drawn = engine.run(recipe, evidence=evidence, progress=lambda *now: seen.append(now))
+    assert drawn.facts["redrawn"] == whole.facts["redrawn"] > 0
+    assert [one["name"] for one in drawn.facts["closest"]] == [one["name"] for one in whole.facts["closest"]]
+    for name, (picture,) in whole.pictures.items():
+        difference = ImageChops.difference(picture, drawn.pictures[name][0])
+        assert max(high for _, high in difference.getextrema()) <= 1
+    seen = [(done, total) for done, total, what in seen if what == "sampling"]
+    assert seen[0] == (0, 8) and max(seen) == (8, 8) and {total for _, total in seen} == {8}
 
 
 # Latents that show nothing, and previews.

@@ -67,6 +67,7 @@ def test_what_is_in_the_wheel_and_what_it_says_of_itself(wheel):
         assert "transflow = transflow_core.cli:main" in points and "app = transflow_core.demo.command:app" in points
         assert {f"{about}/licenses/LICENSE", "transflow_core/py.typed"} <= set(archive.namelist())
     assert wheel.stat().st_size <= 100e6
+    assert f"\nversion: {transflow_core.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_the_index_page_begins_with_the_licence_a_picture_and_two_lines_that_draw(wheel):

@@ -1,18 +1,21 @@
 """Sample, Sweep and Interpolate: new images, drawn from one posterior or on the way between two."""
 
+from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple, Unpack
 
 import torch
 from PIL import Image
 
-from ..compute import How, Samples
+from ..compute import How, Samples, report
 from ..evidence import Evidence
 from ..images import contact_sheet, labelled_rows, to_pil
 from ..images.sheets import enlarge
 from ..posterior import Gaussian, Posterior, compose, resolve
 from ..posterior import interpolate as path_at
 from ..posterior.gaussian import Sampler
+from ..posterior.guard import Closest
 from ..posterior.local import PRIOR_TEMPERATURE
 from ..posterior.transport import turned
 from ..priors.catalogue import example
@@ -31,6 +34,8 @@ _SWEEP_PIECES = (1, 1.5, 2, 3, 4, 6, 10, 20)
 """Images in a sample, as far as there are as many; all of them come last."""
 _SIDE = 256
 """Pixels of a morph, at least: what a message shows of one face."""
+_AT_ONCE = 128
+"""Samples that are drawn at once: with their latents, more fill the memory. One of celeba256 takes seven megabytes."""
 
 
 class Conditioned(NamedTuple):
@@ -93,13 +98,24 @@ def sample(call: Call[Sample]) -> Result:
     engine, evidence = call.engine, ignored(call, call.evidence())
     posterior, recipe, facts, lines = conditioned(call, evidence, call.recipe)
     sampler = sampler_of(engine, recipe, posterior)
-    samples = engine.sample(sampler, **_draws(call))
-    pictures = to_pil(samples.images)
-    frames = morph(engine, sampler, samples, recipe.steps, **call.how) if recipe.steps > 1 else pictures
-    closest = engine.closest(samples.images, posterior, evidence, **call.how)
-    facts |= {**samples.counts, "closest": [one.to_dict() for one in closest]}
+    pictures, closest, counts = list[Image.Image](), list[Closest](), Counter[str]()
+    at_once, draws, frames = recipe.n if recipe.steps > 1 else _AT_ONCE, _draws(call), pictures
+    for start in range(0, recipe.n, at_once):
+        part = {"n": min(at_once, recipe.n - start), "start": start, "progress": partial(_reported, call, start)}
+        samples = engine.sample(sampler, **draws | part)
+        pictures += to_pil(samples.images)
+        closest += engine.closest(samples.images, posterior, evidence, **call.how)
+        counts.update(samples.counts)
+        if recipe.steps > 1:  # these are all
+            frames = morph(engine, sampler, samples, recipe.steps, **call.how)
+    facts |= {**counts, "closest": [one.to_dict() for one in closest]}
     named = {f"sample_{index:04d}": [picture] for index, picture in enumerate(pictures)}
     return Result(recipe, facts, named, contact_sheet(pictures), frames, loop=True, lines=lines)
+
+
+def _reported(call: Call[Sample], start: int, done: int, total: int, what: str) -> None:
+    """Progress of the samples from `start` on, among all."""
+    report(call.progress, start + done, call.recipe.n, what)
 
 
 def morph(engine: Reader, sampler: Sampler, samples: Samples, steps: int, **how: Unpack[How]) -> list[Image.Image]:
