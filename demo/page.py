@@ -183,7 +183,8 @@ def launch(demo: Page, **options: Any) -> Any:
         launched = demo.launch(
             theme=THEME,
             css=CSS,
-            js=f"() => {{{static('stream.js')}{static('paint.js')}({static('anywhere.js')})()}}",
+            head=f"<script>{static('stream.js')}</script>",  # before the page's first request; `js` may come after it
+            js=f"() => {{{static('paint.js')}({static('anywhere.js')})()}}",
             show_error=True,
             max_file_size="64mb",
             footer_links=["api", "settings"],

@@ -133,7 +133,7 @@ def test_the_sheet_is_the_gallery(studio, tmp_path):
     page.click("#evidence-clear")
     wait_status(page, "No images yet")
     page.wait_for_selector("#sheet .large img[alt^='Face 7 of 16: of the model']")
-    assert not page.is_visible("#sheet .closest")  # there are no images
+    page.wait_for_selector("#sheet .closest", state="hidden")  # there are no images
     page.click("#sheet .pins button")
     page.click("#sheet summary >> nth=1")
     page.click("#sheet [data-do=restyle]")

@@ -153,6 +153,14 @@ SLOW = """
 """
 
 
+def test_the_first_request_of_a_page_has_a_number(page, served_small):
+    """All of a page that opens go through `stream.js`: on a slow line, what came before it could be lost."""
+    numbers = []
+    page.on("request", lambda one: "/queue/join" in one.url and numbers.append(one.headers.get("x-call")))
+    opened(page, served_small)
+    assert numbers and numbers == [str(number) for number in range(1, len(numbers) + 1)]
+
+
 def test_the_studio_over_a_slow_line(page, served_small):
     page.add_init_script(SLOW)
     opened(page, served_small)
