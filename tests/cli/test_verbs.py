@@ -161,13 +161,15 @@ def test_help_waits_for_no_large_library():
 def test_another_package_brings_a_command(tmp_path):
     """By an entry point, as pip notes it."""
     (tmp_path / "others.py").write_text("def greet():\n    print('hello')\n")
-    for name, value in (("greet", "others:greet"), ("broken", "nowhere:command")):
+    ours = "transflow_core.nowhere:app"  # what `pip install .` notes in a checkout, which has the page elsewhere
+    for name, value in (("greet", "others:greet"), ("broken", "nowhere:command"), ("ours", ours)):
         (noted := tmp_path / f"{name}-1.dist-info").mkdir()
         (noted / "entry_points.txt").write_text(f"[transflow.commands]\n{name} = {value}\n")
     greet = [sys.executable, "-m", "transflow_core", "greet"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     greeted = subprocess.run(greet, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert greeted.stdout == "hello\n" and "the command broken cannot be loaded" in greeted.stderr
+    assert "ours" not in greeted.stderr
 
 
 def test_addresses_of_visitors_are_on_for_this_machine_alone(monkeypatch):
