@@ -20,7 +20,7 @@ from transflow_core.operations.call import Call
 from transflow_core.operations.inpaint import ignore
 from transflow_core.posterior import Gaussian, Guard, Posterior, compose, interpolate, standard_normal
 from transflow_core.posterior.guard import Looks, chessboard, closest, judged
-from transflow_core.recipes import Condition, Restyle, Sample
+from transflow_core.recipes import Condition, Restyle, Sample, Sweep
 
 from .helpers import METHODS, by_local, make_own_prior, make_sized_prior, make_tiny_prior
 from .test_guard import pictures
@@ -268,15 +268,18 @@ def test_masks_reach_the_sampler():
 def test_many_samples_are_drawn_a_few_at_a_time(monkeypatch):
     engine, seen = Engine(make_tiny_prior()), []
     evidence = Evidence(prior=engine.prior.name, saved=posterior_of(engine.prior))
-    recipe = Sample(method="local", likeness=0.5, n=8)
-    whole = engine.run(recipe, evidence=evidence)
+    recipe, swept = Sample(method="local", likeness=0.5, n=8), Sweep(method="local", values=(0.5, 1.0), n=8)
+    whole, whole_sweep = (engine.run(one, evidence=evidence) for one in (recipe, swept))
     monkeypatch.setattr("transflow_core.operations.sampling._AT_ONCE", 3)
     drawn = engine.run(recipe, evidence=evidence, progress=lambda *now: seen.append(now))
     assert drawn.facts["redrawn"] == whole.facts["redrawn"] > 0
     assert [one["name"] for one in drawn.facts["closest"]] == [one["name"] for one in whole.facts["closest"]]
-    for name, (picture,) in whole.pictures.items():
-        difference = ImageChops.difference(picture, drawn.pictures[name][0])
-        assert max(high for _, high in difference.getextrema()) <= 1
+    pairs = (whole, drawn), (whole_sweep, engine.run(swept, evidence=evidence))
+    for before, after in pairs:
+        assert before.pictures.keys() == after.pictures.keys()
+        for name, (picture,) in before.pictures.items():
+            difference = ImageChops.difference(picture, after.pictures[name][0])
+            assert max(high for _, high in difference.getextrema()) <= 1
     seen = [(done, total) for done, total, what in seen if what == "sampling"]
     assert seen[0] == (0, 8) and max(seen) == (8, 8) and {total for _, total in seen} == {8}
 

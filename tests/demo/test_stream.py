@@ -153,8 +153,8 @@ SLOW = """
 """
 
 
-def test_the_first_request_of_a_page_has_a_number(page, served_small):
-    """All of a page that opens go through `stream.js`: on a slow line, what came before it could be lost."""
+def test_each_request_of_a_page_that_opens_has_a_number(page, served_small):
+    """The first ones go through `stream.js` as well: on a slow line, what came after one that did not could be lost."""
     numbers = []
     page.on("request", lambda one: "/queue/join" in one.url and numbers.append(one.headers.get("x-call")))
     opened(page, served_small)

@@ -1,7 +1,7 @@
 """Sample, Sweep and Interpolate: new images, drawn from one posterior or on the way between two."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Unpack
 
@@ -99,23 +99,16 @@ def sample(call: Call[Sample]) -> Result:
     posterior, recipe, facts, lines = conditioned(call, evidence, call.recipe)
     sampler = sampler_of(engine, recipe, posterior)
     pictures, closest, counts = list[Image.Image](), list[Closest](), Counter[str]()
-    at_once, draws, frames = recipe.n if recipe.steps > 1 else _AT_ONCE, _draws(call), pictures
-    for start in range(0, recipe.n, at_once):
-        part = {"n": min(at_once, recipe.n - start), "start": start, "progress": partial(_reported, call, start)}
-        samples = engine.sample(sampler, **draws | part)
+    frames = pictures
+    for samples in _drawn(call, sampler, together=recipe.steps > 1):
         pictures += to_pil(samples.images)
         closest += engine.closest(samples.images, posterior, evidence, **call.how)
         counts.update(samples.counts)
-        if recipe.steps > 1:  # these are all
+        if recipe.steps > 1:
             frames = morph(engine, sampler, samples, recipe.steps, **call.how)
     facts |= {**counts, "closest": [one.to_dict() for one in closest]}
     named = {f"sample_{index:04d}": [picture] for index, picture in enumerate(pictures)}
     return Result(recipe, facts, named, contact_sheet(pictures), frames, loop=True, lines=lines)
-
-
-def _reported(call: Call[Sample], start: int, done: int, total: int, what: str) -> None:
-    """Progress of the samples from `start` on, among all."""
-    report(call.progress, start + done, call.recipe.n, what)
 
 
 def morph(engine: Reader, sampler: Sampler, samples: Samples, steps: int, **how: Unpack[How]) -> list[Image.Image]:
@@ -160,7 +153,7 @@ def sweep(call: Call[Sweep]) -> Result:
     over = _OWN[recipe.method] if recipe.over == "auto" else recipe.over
     recipe = recipe.replace(over=over, values=tuple(getattr(one, over) for one in swept.values()))
     samplers = [call.engine.draw(posterior, one) for one in swept.values()]
-    columns = [to_pil(call.engine.sample(sampler, **_draws(call)).images) for sampler in samplers]
+    columns = [[one for some in _drawn(call, sampler) for one in to_pil(some.images)] for sampler in samplers]
     rows = list(zip(*columns, strict=True))
     named = {f"draw_{draw}_{at}": [picture] for draw, row in enumerate(rows) for at, picture in enumerate(row)}
     return Result(recipe, facts, named, labelled_rows(rows, column_labels=list(swept)), lines=lines)
@@ -209,6 +202,22 @@ def _first(evidence: Evidence) -> Evidence:
     return Evidence(prior=evidence.prior, saved=point, saved_name=evidence.title)
 
 
-def _draws(call: Call[Any]) -> dict[str, Any]:
-    draws = {name: getattr(call.recipe, name) for name in ("n", "seed", "temperature")}
-    return draws | {"side": call.side} | call.how
+def _drawn(call: Call[Any], sampler: Sampler, together: bool = False) -> Iterator[Samples]:
+    """The samples of a recipe, a few at a time or all together. Progress is that of all."""
+    recipe = call.recipe
+
+    def reported(start: int, done: int, total: int, what: str) -> None:
+        report(call.progress, start + done, recipe.n, what)
+
+    at_once = recipe.n if together else _AT_ONCE
+    for start in range(0, recipe.n, at_once):
+        yield call.engine.sample(
+            sampler,
+            min(at_once, recipe.n - start),
+            seed=recipe.seed,
+            temperature=recipe.temperature,
+            start=start,
+            side=call.side,
+            progress=partial(reported, start),
+            cancel=call.cancel,
+        )
