@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import hashlib
 import io
 import itertools
 import json
@@ -65,17 +64,21 @@ class Garbage(Exception):
     """It was refused, as it should be."""
 
 
+def address(index: int) -> dict[str, str]:
+    """The headers of a client, who is told by it from the others."""
+    return {"x-forwarded-for": f"192.0.2.{index % 250 + 1}"}
+
+
 class Caller:
     """One address that calls the API.
 
     Args:
         url: of the page.
-        index: makes its address: callers are told apart by it.
+        index: makes its `address`.
     """
 
     def __init__(self, url: str, index: int) -> None:
-        headers = {"x-forwarded-for": f"192.0.2.{index % 250 + 1}"}
-        self.http = httpx.Client(base_url=f"{url}/gradio_api", timeout=600, headers=headers, limits=ONCE)
+        self.http = httpx.Client(base_url=f"{url}/gradio_api", timeout=600, headers=address(index), limits=ONCE)
 
     def upload(self, *files: tuple[str, bytes]) -> list[dict[str, Any]]:
         paths = self.http.post("/upload", files=[("files", file) for file in files]).raise_for_status().json()
@@ -124,11 +127,14 @@ class Figures:
             with self._lock:
                 self.waits[kind].append(time.perf_counter() - start)
 
-    def same(self, question: tuple, answer: bytes) -> None:
-        """Equal questions have equal answers, whoever asks."""
-        digest = hashlib.sha256(answer).hexdigest()
+    def same(self, question: tuple, answer: np.ndarray) -> None:
+        """Equal questions have equal answers, whoever asks: to a level of 255, or a nat.
+
+        A picture has other last bits in another batch, such as when two ask for it at once.
+        """
         with self._lock:
-            self.mixed += self.answers.setdefault(question, digest) != digest
+            first = self.answers.setdefault(question, answer)
+            self.mixed += first.shape != answer.shape or np.abs(first - answer).max() > 1
 
     def count(self) -> int:
         """Of all that was done."""
@@ -153,7 +159,7 @@ class Client:
 
     def __init__(self, url: str, index: int, figures: Figures) -> None:
         self._random, self._figures = random.Random(index), figures
-        self._caller, self._visitor = Caller(url, index), Visitor(url)
+        self._caller, self._visitor = Caller(url, index), Visitor(url, address(index))
         self._actions = [self.example, self.slider, self.clear, self.sample, self.encode, self.classify, self.drop]
         self._actions += [self.garbage, self.leave]
 
@@ -190,14 +196,15 @@ class Client:
         (sheet, *_), facts = self._caller.call("sample", **given)
         if facts["recipe"]["seed"] != seed or facts["evidence"][0]["name"] != file[0]:
             self._figures.wrong()
-        self._figures.same(("sample", file[0], seed), self._caller.bytes_of(sheet))
+        with Image.open(io.BytesIO(self._caller.bytes_of(sheet))) as picture:
+            self._figures.same(("sample", file[0], seed), np.asarray(picture, float))
 
     def encode(self) -> None:
         file = self._example()
         _, told = self._caller.call("encode", images=self._caller.upload(file), prior=PRIOR)
         if [image["name"] for image in told["images"]] != [file[0]]:
             self._figures.wrong()
-        self._figures.same(("encode", file[0]), f"{told['images'][0]['log_prior']:.0f}".encode())
+        self._figures.same(("encode", file[0]), np.asarray(told["images"][0]["log_prior"]))
 
     def classify(self) -> None:
         files = [self._caller.upload(self._example()) for _ in range(3)]
@@ -295,8 +302,8 @@ def pages(count: int, figures: Figures) -> Callable[[str, threading.Event, threa
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
             opened = []
-            for _ in range(count):
-                page = browser.new_page()
+            for index in range(count):
+                page = browser.new_page(extra_http_headers=address(200 + index))
                 page.set_default_timeout(600_000)
                 page.on("pageerror", lambda error: figures.errors.update([f"page: {error}"]))
                 figures.timed("page opened", lambda page=page: (page.goto(url), page.wait_for_selector("#sheet img")))

@@ -18,6 +18,7 @@ import statistics
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Mapping, Set
 from typing import Any
 
 import httpx
@@ -37,21 +38,25 @@ class Visitor:
 
     Args:
         url: where the page is.
+        headers: of all that it asks for, such as its address.
 
     Attributes:
         session: as Gradio knows it.
     """
 
-    def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=f"{url}/gradio_api", timeout=None, limits=ONCE)
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+        self._client = httpx.Client(base_url=f"{url}/gradio_api", timeout=None, headers=headers, limits=ONCE)
         self.session = secrets.token_hex(6)
         config = httpx.get(f"{url}/config", timeout=60).json()
         self._events = {event["id"]: event for event in config["dependencies"]}
         self._components = {component["id"]: component["props"] for component in config["components"]}
         self._within: dict[str | None, set[int]] = defaultdict(set)  # the components in a box, by its id
         self._place(config["layout"], ())
-        self._ahead = {key for key, props in self._components.items() if props.get("label") == "strip"}
+        self._ahead, self._signals = self._labelled("strip", "Last answer"), self._labelled("Signal")
         self.happens(None, "load")
+
+    def _labelled(self, *labels: str) -> set[int]:
+        return {key for key, props in self._components.items() if props.get("label") in labels}
 
     def _place(self, node: dict[str, Any], around: tuple[str | None, ...]) -> None:
         around += (self._components.get(node["id"], {}).get("elem_id"),)
@@ -78,19 +83,24 @@ class Visitor:
         """
         start = time.perf_counter()
         of = self._within[elem_id] if elem_id else set()
-        begun = [
-            event
-            for event in self._events.values()
-            if any(target[1] == name and (target[0] in of or elem_id is None) for target in event["targets"])
-        ]
+        begun = self._begun_by(of if elem_id else None, name)
         assert begun, f"no event {name} of {elem_id}"
         while begun:
             event = begun.pop(0)
             if event["backend_fn"]:
                 self._run(event, {key: value for key in of}, data)
             begun += [after for after in self._events.values() if after.get("trigger_after") == event["id"]]
+            begun += self._begun_by(self._signals.intersection(event["outputs"]), "change")
             data = None
         return time.perf_counter() - start
+
+    def _begun_by(self, components: Set[int] | None, name: str) -> list[dict[str, Any]]:
+        """The events that begin with this one of any of these components, or of the page."""
+        return [
+            event
+            for event in self._events.values()
+            if any(of == name and (components is None or key in components) for key, of in event["targets"])
+        ]
 
     def leave(self) -> None:
         """Close the page: a browser's heartbeat ends then."""
@@ -99,10 +109,7 @@ class Visitor:
 
     def request(self, elem_id: str, name: str, data: Any = None) -> dict[str, Any]:
         """What a browser posts for the first event of this name of a component."""
-        of = self._within[elem_id]
-        return self._body(
-            next(e for e in self._events.values() if any(t[0] in of and t[1] == name for t in e["targets"])), {}, data
-        )
+        return self._body(self._begun_by(self._within[elem_id], name)[0], {}, data)
 
     def _body(self, event: dict[str, Any], values: dict[int, Any], data: Any) -> dict[str, Any]:
         inputs = [values.get(key, self._components[key].get("value")) for key in event["inputs"]]

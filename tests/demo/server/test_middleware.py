@@ -23,6 +23,7 @@ from demo.server import admission, files, middleware
 from demo.server.admission import EVENTS, RateLimit
 from demo.server.middleware import ServerMiddleware
 from demo.server.state import Session
+from demo.tabs.studio_results import View
 
 from ...helpers import EXAMPLES, TIMEOUT
 from ..conftest import FILE, TINY, begun, uploaded, waited
@@ -271,6 +272,14 @@ def test_a_picture_of_the_camera_meets_the_limits_of_pictures_and_is_kept_as_a_f
     image = session.evidence["evidence"][-1]
     assert "million" in image.problem and image.name == "picture 1"
     assert Path(image.source.file).read_bytes() == data and image.source.file in Session.in_use()
+
+
+def test_what_benchmarks_time_of_a_click_is_all_that_follows_it(served_small):
+    visitor = Visitor(served_small)
+    visitor.happens("evidence-examples", "select", data={"example": "red_hair"})
+    session = Session._all[visitor.session]
+    assert session.state(View).result.request.evidence is session.evidence["evidence"]
+    assert session.evidence["evidence"].example == "red_hair"
 
 
 # ---- owners ---------------------------------------------------------------------------------------------------------
