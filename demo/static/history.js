@@ -6,6 +6,7 @@
 const MOST = 10, TAB = 'studio';
 const undo = element.querySelector('.undo'), dialog = element.querySelector('dialog');
 const last = {};  // the query of each tab's address
+const passed = new Set();  // states that were left again before their values came
 let states = [], now = null, going = false;
 // After a reload earlier states of one's own photos are gone: only the last one is kept.
 if (new URLSearchParams(location.search).get('example') === 'own') history.replaceState({...history.state, depth: 0}, '');
@@ -40,6 +41,8 @@ const openTab = tab => {
   requestAnimationFrame(() => at()?.click());
 };
 const keep = async entry => {
+  if (entry.id !== now && passed.has(entry.id)) return;
+  passed.clear();
   const url = '?' + entry.query, here = history.state, before = last[TAB];
   // The visitor went on to another tab meanwhile: that one is open at the new state.
   const away = !element.offsetParent && here && here.tab !== TAB ? here.tab : null;
@@ -63,6 +66,7 @@ const keep = async entry => {
 watch('value', () => { if (props.value) keep(props.value); });
 const ask = ({id, query}) => trigger('select', {id, query: withPhotos(query)});
 const go = state => {
+  if (going) passed.add(now);
   now = state.id;
   going = true;  // the next value is this state, with another id if the server has forgotten it
   ask(state);
