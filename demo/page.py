@@ -31,7 +31,7 @@ from .gradio_compat import check_routes, install, keep_pages
 from .server.admission import SERVER, drain
 from .server.api import add_endpoints, serve_tools
 from .server.errors import message_of
-from .server.events import Updates, new_signal, on
+from .server.events import Updates, new_signal, number_last, on
 from .server.files import AGE, Cleanup, own_folder, upload_folder
 from .server.middleware import ServerMiddleware
 from .server.priors import Engines
@@ -154,6 +154,7 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> P
             _opened(tab)
         demo.unload(Session.disconnected)
         add_endpoints(engines, demo)
+        number_last(demo)
     demo.ahead, demo.forget = partial(engines.keep_examples, first_prior), engines.forget
     return demo
 

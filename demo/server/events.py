@@ -34,8 +34,8 @@ class _Sent:
     """Values that the server sent to a visitor's page, where the browser may still show those from before.
 
     Gradio's script sets the outputs of an answer one after another. Meanwhile it may call the next handler, with values
-    from before. So each answer has a number, which the script sets last and sends with each call. A value of a later
-    answer replaces what the browser sends.
+    from before. So each answer has a number, which the script sets last (`number_last`) and sends with each call. A
+    value of a later answer replaces what the browser sends.
     """
 
     def __init__(self) -> None:
@@ -129,9 +129,19 @@ def _revision_of_page(component: Component) -> gr.HTML:
     while page.parent is not None:
         page = page.parent
     if page not in _revisions:
-        # No gr.Number: Gradio would put it into one frame with a field beside it.
-        _revisions[page] = gr.HTML(0, visible="hidden", label="Last answer")
+        # No gr.Number: Gradio would put it into one frame with a field beside it. `page.css` hides it.
+        _revisions[page] = gr.HTML(0, elem_id="last-answer", label="Last answer")
     return _revisions[page]
+
+
+def number_last(page: gr.Blocks) -> None:
+    """Put the number of the last answer at the end of a page, within it, once all else is there.
+
+    Gradio's script sets the parts of a page in their order, whatever that of the outputs, and hidden ones before all.
+    """
+    number = _revisions[page]
+    number.unrender()
+    number.render()
 
 
 def _call(
