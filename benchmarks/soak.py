@@ -65,7 +65,7 @@ class Garbage(Exception):
 
 
 def address(index: int) -> dict[str, str]:
-    """The headers of a client, who is told by it from the others."""
+    """The headers of a client with an address of its own."""
     return {"x-forwarded-for": f"192.0.2.{index % 250 + 1}"}
 
 

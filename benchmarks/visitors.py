@@ -52,6 +52,7 @@ class Visitor:
         self._components = {component["id"]: component["props"] for component in config["components"]}
         self._within: dict[str | None, set[int]] = defaultdict(set)  # the components in a box, by its id
         self._place(config["layout"], ())
+        # Each answer has the number of the last one beside what it shows.
         self._ahead, self._signals = self._labelled("strip", "Last answer"), self._labelled("Signal")
         self.happens(None, "load")
 

@@ -34,8 +34,8 @@ class _Sent:
     """Values that the server sent to a visitor's page, where the browser may still show those from before.
 
     Gradio's script sets the outputs of an answer one after another. Meanwhile it may call the next handler, with values
-    from before. So each answer has a number, which the script sets last (`number_last`) and sends with each call. A
-    value of a later answer replaces what the browser sends.
+    from before. So each answer has a number, which the script sends with each call. A value of a later answer replaces
+    what the browser sends. The script sets the number after the values (`number_last`): not always on a busy machine.
     """
 
     def __init__(self) -> None:
