@@ -248,19 +248,16 @@ class MethodControls:
         self.sliders = [self.likeness, self._per_sample]
         self.inputs: list[Component] = [self.auto, self.kind, *self.sliders]
 
-    def wire(self, lams: Sequence[gr.HTML], more: Sequence[Any] = ()) -> list[Dependency]:
-        """A user who moves anything turns "choose for me" off; another method brings its own numbers along.
+    def wire(self, lams: Sequence[gr.HTML], more: Sequence[Any] = ()) -> None:
+        """A user who moves anything turns "choose for me" off.
 
         Args:
             lams: the sliders of λ/m that belong to the method.
             more: other events that turn it off.
-
-        Returns when a method was chosen and its numbers are set.
         """
         self._lams = lams
         by_user = [event for one in (*self.sliders, *lams) for event in (one.input, one.release)]
         on([*by_user, *more], None, (), self.auto, js="() => false")
-        return on(self.kind.input, self._choose, self.kind, self.outputs)
 
     @property
     def outputs(self) -> list[Component]:
@@ -309,7 +306,8 @@ class MethodControls:
         """The controls at the method that suits the evidence; without evidence, at the default."""
         return self.shown(recommended(posterior, engine), True, posterior and posterior.m)
 
-    def _choose(self, session: Session, kind: str) -> Updates:
+    def picked(self, session: Session, kind: str) -> Updates:
+        """The user picked a method, which brings its own numbers along."""
         method = Method.checked({"method": choice(kind, "the sampling method", TITLES)})
         return self.shown(Recommendation(method.filled(), ""), False)
 

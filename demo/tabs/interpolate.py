@@ -323,7 +323,8 @@ class Interpolate:
     def _wire(self, model: Model, arrived: Sequence[Dependency]) -> None:
         prior, lams = model.prior, [self.own["lam_ratio_a"], self.own["lam_ratio_b"]]
         settings = [*self.own.values(), *self._method.inputs]
-        kind = self._method.wire(lams)
+        self._method.wire(lams)
+        kind = on(self._method.kind.input, self._method.picked, self._method.kind, self._method.outputs)
         outputs = [self._player, *self._working.outputs, self._python, self._shell, self._address]
         panels = [*self.a.outputs, *self.b.outputs, *self._working.outputs]
         begun, chosen = new_signal(), new_signal()
@@ -334,7 +335,7 @@ class Interpolate:
         on(new, self._choose, [prior, self._method.auto], self._method.outputs, signals=chosen)
         sliders = [*lams, *(self.own[name] for name in ("steps", "n", "temperature")), *self._method.sliders]
         moved = [event for slider in sliders for event in (slider.input, slider.release)]
-        changed = [self.own["interpolation"].change, self.own["seed"].change, *moved, *kind, chosen.change]
+        changed = [self.own["interpolation"].input, self.own["seed"].input, *moved, *kind, chosen.change]
         on(changed, self._run, [prior, *settings], outputs)
         on(self._run_button.click, partial(self._run, again=True), [prior, *settings], outputs)
 

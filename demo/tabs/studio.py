@@ -7,7 +7,7 @@ import io
 import itertools
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -171,9 +171,9 @@ class Studio:
         inputs = [prior, *main, *self._method.inputs, self._lam, *levels]
         shown = [self._sheet, self._sample, *self._statuses, self._history, *self._results.outputs]
         by_user = [self._by_level.input, *(event for lam in self._levels for event in (lam.input, lam.release))]
-        kind = self._method.wire([self._lam], by_user)
-        sliders = [*lams, *self._method.sliders, self._results.inputs["style_levels"], self._temperature]
-        sliders += [self._moves.along]
+        self._method.wire([self._lam], by_user)
+        numbers, others = [*lams, *self._method.sliders], [self._results.inputs["style_levels"], self._temperature]
+        sliders = [*numbers, *others, self._moves.along]
         moved = [one.input for one in sliders]  # type: ignore[attr-defined]
         seen = [self._sheet, *self._statuses]
         along = [self._closeness, *inputs]
@@ -183,31 +183,32 @@ class Studio:
         on(self._larger.made, partial(self._enlarge, data={}), (), self._sample)
         on(self._history.download, self._share, (), self._card, event=True)
         on_download(self._sheet.download, _file, event=True, elem_id="get-files")
-        new_seed = [self._seed, self._moves.near]
-        on(self._dice.click, lambda session: {self._seed: random.randrange(10_000), self._moves.near: ""}, (), new_seed)
         # While all levels have one λ, their sliders follow it.
         evenly = "(lam, own, ...levels) => own ? levels : levels.map(() => lam)"
         on(self._lam.release, None, [self._lam, *levels], self._levels, js=evenly)
-        on(self._by_level.change, self._advise, [self._by_level, self._method.kind], self._lam)
         method = [*self._method.outputs, *levels, self._closeness]
-        # The other controls of λ/m and likeness move the one in front when they are released: a request for each step
-        # of a drag would hold up what follows it in the page, such as "Choose for me", beyond a later "Reset all".
-        others = [self._by_level.input, self._method.likeness.release, *(lam.release for lam in lams)]
-        on([*others, *kind], self._place, inputs, self._closeness, trigger_mode="always_last")
-        everything, own = [*self._panel.outputs, *main, *method], [*method, *self._moves.inputs.values()]
+        own = [*method, *self._moves.inputs.values()]
+        everything, controls = [*self._panel.outputs, *main, *method], [*main, *method]
         set_, drawn = new_signal(), new_signal()
         on(arrived, self._open, prior, everything, signals=set_)
         on(self._history.select, self._restore, prior, [prior, *everything], event=True, signals=set_)
-        on(self._reset.click, partial(self._set, DEFAULT, True), prior, [*main, *method], signals=set_)
-        on(self._method.auto.input, self._choose, [prior, self._method.auto], own, signals=set_)
-        released = [one.release for one in (*sliders, self._moves.near)]  # type: ignore[attr-defined]
-        typed = [self._seed, self._n, self._by_level, self._method.auto, *self._more]
-        released += [one.change for one in typed]  # type: ignore[attr-defined]
-        changed = [set_.change, *released, *kind, *self._results.events]
-        on(changed, self._refresh, inputs, shown, signals=drawn)
-        self._inputs = inputs[1:]  # what the values of `_refresh_with` belong to
-        on(self._closeness.release, self._move, along, [*method, *shown], signals=drawn)
-        on(self._panel.changed, self._evidence_changed, inputs, [*own, *shown], signals=drawn)
+        # Events of the user, and signals. A `change` comes while an answer is being set as well: half of it was drawn.
+        released = [one.release for one in (*others, *self._moves.inputs.values())]  # type: ignore[attr-defined]
+        typed = [one.input for one in (self._seed, self._n, *self._more)]  # type: ignore[attr-defined]
+        on([set_.change, *released, *typed, *self._results.events], self._refresh, inputs, shown, signals=drawn)
+        numbered = [one.release for one in numbers]  # type: ignore[attr-defined]
+        self._inputs = [*along[:1], *inputs[1:]]  # what the values of `_set_and_refresh` belong to
+        for events, what, outputs in (
+            (self._closeness.release, self._move, method),
+            ([self._by_level.input, *numbered], self._by_hand, method),
+            (self._method.kind.input, self._pick, method),
+            (self._method.auto.input, self._choose, own),
+            (self._panel.changed, self._evidence_changed, own),
+            (self._dice.click, self._roll, [self._seed, self._moves.near]),
+            (self._reset.click, self._reset_all, controls),
+        ):
+            refresh = partial(self._set_and_refresh, what)
+            on(events, refresh, [prior, *self._inputs], [*outputs, *shown], signals=drawn)
         on(drawn.change, self._fill_strip, inputs, self._strip)
         on(self._panel.steps, self._draw_early, inputs, seen)
         unfolded = on(self._moves.panel.expand, self._moves.open)
@@ -249,29 +250,52 @@ class Studio:
         text = "by level" if isinstance(ratio, tuple) else f"{ratio or 0.0:.3g}"
         return {self._closeness: gr.update(value=position_of(method), text=text)}
 
-    def _place(self, session: Session, prior: str, *values: Any) -> Updates:
-        """Another control of the method was moved: the slider in front follows it."""
-        return self._position(self._request(session, prior, values)[0].recipe)
+    def _set_and_refresh(
+        self, what: Callable[..., Updates | None], session: Session, prior: str, *values: Any
+    ) -> Iterator[Updates]:
+        """Set some controls, and refresh as if they had been so, in one answer: a second event takes 0.1 s more.
 
-    def _move(self, session: Session, position: float, prior: str, *values: Any) -> Iterator[Updates]:
-        """The slider in front was released: λ/m and likeness follow it, and the samples."""
-        kind = values[self._inputs.index(self._method.kind)]
-        there = values_at(kind, position, self._panel.evidence(session))
+        `what(session, prior, given)` says how, where `given` has the value of each control. None: there is no need.
+        """
+        given = dict(zip(self._inputs, values, strict=True))
+        if (updates := what(session, prior, given)) is None:
+            return
+        after = _values(given, updates)[1:]  # before Gradio takes them out of the updates
+        yield updates
+        yield from self._refresh(session, prior, *after)
+
+    def _move(self, session: Session, prior: str, given: dict[Component, Any]) -> Updates:
+        """The slider in front was released: λ/m and likeness follow it."""
+        kind = given[self._method.kind]
+        there = values_at(kind, given[self._closeness], self._panel.evidence(session))
         moved: Updates = {self._method.auto: False, self._by_level: False}
         if "likeness" in there:
             moved[self._method.likeness] = there["likeness"]
         moved |= dict.fromkeys([self._lam, *self._levels], on_slider(there["lam_ratio"]))
-        moved[self._closeness] = gr.update(text=f"{there['lam_ratio']:g}")
-        yield from self._refresh_with(moved, session, prior, values)
+        moved[self._lam] = gr.update(value=moved[self._lam], advised=kind == "posterior")
+        return moved | {self._closeness: gr.update(text=f"{there['lam_ratio']:g}")}
 
-    def _refresh_with(self, moved: Updates, session: Session, prior: str, values: Sequence[Any]) -> Iterator[Updates]:
-        """Set some controls, and refresh as if they had been so, in one answer: a second event takes 0.1 s more."""
-        given = dict(zip(self._inputs, values, strict=True))
-        for one in given.keys() & moved.keys():
-            update = moved[one]
-            given[one] = update.get("value", given[one]) if isinstance(update, dict) else update
-        yield moved
-        yield from self._refresh(session, prior, *given.values())
+    def _by_hand(self, session: Session, prior: str, given: dict[Component, Any]) -> Updates:
+        """A control of the method was moved: the slider in front follows it.
+
+        The slider of λ/m shows the paper's advice only for the paper's method, and where it decides λ.
+        """
+        advised = given[self._method.kind] == "posterior" and not given[self._by_level]
+        return self._placed(session, prior, given, {self._method.auto: False, self._lam: gr.update(advised=advised)})
+
+    def _pick(self, session: Session, prior: str, given: dict[Component, Any]) -> Updates:
+        """A method was picked."""
+        return self._placed(session, prior, given, self._method.picked(session, given[self._method.kind]))
+
+    def _placed(self, session: Session, prior: str, given: dict[Component, Any], updates: Updates) -> Updates:
+        """These updates, and the slider in front at the method that they make."""
+        return updates | self._position(self._request(session, prior, _values(given, updates)[1:])[0].recipe)
+
+    def _roll(self, session: Session, prior: str, given: dict[Component, Any]) -> Updates:
+        return {self._seed: random.randrange(10_000), self._moves.near: ""}
+
+    def _reset_all(self, session: Session, prior: str, given: dict[Component, Any]) -> Updates:
+        return self._set(DEFAULT, True, session, prior)
 
     def _chosen(self, session: Session, prior: str) -> Updates:
         """The controls at the method that suits the evidence, or at the default while there is none."""
@@ -279,7 +303,7 @@ class Studio:
         posterior = evidence.posterior() if evidence.ready and evidence.prior == prior else None
         return self._at(recommended(posterior, self._engines.get(prior)), True, posterior and posterior.m)
 
-    def _choose(self, session: Session, prior: str, auto: bool) -> Updates:
+    def _choose(self, session: Session, prior: str, given: dict[Component, Any]) -> Updates:
         """New evidence, or "choose for me" was turned on: the method follows the evidence."""
         evidence, view = self._panel.evidence(session), session.state(View)
         if self._opening(session) or session.busy(self._panel.panel):
@@ -289,7 +313,7 @@ class Studio:
         # A sample and directions of other images.
         if before is not None and _latents(before.evidence) != _latents(evidence):
             own = dict.fromkeys(self._moves.inputs.values(), "")
-        if auto:
+        if given[self._method.auto]:
             return own | self._chosen(session, prior)
         if not evidence.ready:
             return own
@@ -312,10 +336,6 @@ class Studio:
         # More levels than there are mean all.
         most = max(len(self._engines.get(prior).prior.levels), DEFAULT.style_levels)
         return shown | {self._results.inputs["style_levels"]: gr.update(most=most)}
-
-    def _advise(self, session: Session, by_level: bool, kind: str) -> Updates:
-        """The slider shows the paper's advice only for the paper's method, and where it decides λ."""
-        return {self._lam: gr.update(advised=kind == "posterior" and not by_level)}
 
     def _open(self, session: Session, prior: str, again: bool = False) -> Iterator[Updates]:
         """The page opens with the settings and the example set of its address; where the visitor's own images are there
@@ -449,16 +469,15 @@ class Studio:
         value = {"src": uri_of(buffer.getvalue(), "PNG"), "name": f"{evidence.example or 'new_faces'}.png"}
         yield {self._card: answer | value | {"title": title, "text": text, "own": own, "images": len(images)}}
 
-    def _evidence_changed(self, session: Session, prior: str, *values: Any) -> Iterator[Updates]:
-        """Refresh, unless the evidence changes again, which comes here too, or the page is still being opened.
+    def _evidence_changed(self, session: Session, prior: str, given: dict[Component, Any]) -> Updates | None:
+        """None if the evidence changes again, which comes here too, or the page is still being opened.
 
         Where it is the same evidence, the user may have chosen a method since.
         """
         if self._opening(session) or session.busy(self._panel.panel):
-            return
-        same, auto = session.state(View).settled is self._panel.evidence(session), self._inputs.index(self._method.auto)
-        chosen = {} if same else self._choose(session, prior, values[auto])
-        yield from self._refresh_with(chosen, session, prior, values)
+            return None
+        same = session.state(View).settled is self._panel.evidence(session)
+        return {} if same else self._choose(session, prior, given)
 
     def _open_tab(self, key: str, session: Session, prior: str, *values: Any) -> Iterator[Updates]:
         """An inner tab was opened. The first one opens with the page, which fills it."""
@@ -565,6 +584,12 @@ def address_of(request: Request, first_prior: str) -> str:
     values = {} if prior == first_prior else {"prior": prior}
     values["example"] = request.evidence.example or (OWN if request.evidence.ready else NOTHING)
     return "&".join(filter(None, (to_link(recipe), urlencode(values, safe="/"))))
+
+
+def _values(given: dict[Component, Any], updates: Updates) -> list[Any]:
+    """The values of controls after updates of some."""
+    after = ((value, updates.get(one, value)) for one, value in given.items())
+    return [update.get("value", value) if isinstance(update, dict) else update for value, update in after]
 
 
 def _opening() -> dict[str, Any]:

@@ -302,9 +302,10 @@ def test_the_method_is_chosen_for_the_evidence_until_the_user_moves_it(studio):
 
 def test_the_method_changes_the_samples_and_comes_back_on_reload(page, served_small):
     chosen(page, served_small, "greyscale")
-    sheets = [sheet(page)]
+    sheets, depth = [sheet(page)], page.evaluate("history.state.depth")
     page.get_by_label("The paper's").click()  # one click away
     page.wait_for_url(re.compile("method=posterior&lam_ratio=0.5"))
+    assert page.evaluate("history.state.depth") == depth + 1  # no state with the λ/m of before
     assert page.locator("#lam .band").is_visible() and not page.locator("#method-likeness").is_visible()
     assert "0.50 (recommended)" in page.inner_text("#lam")
     sheets.append(sheet(page))
@@ -380,9 +381,14 @@ def test_the_window_to_share_says_so_where_there_are_no_samples_yet(tab):
     assert answer[tab._card] == {"asked": 3, "text": "No samples yet. Share them when they are drawn."}
 
 
+def values_of(tab):
+    """The first values of the tab's controls."""
+    return {one: one.value for one in tab._inputs}
+
+
 def chosen_anew(tab, session):
     """The controls that are set since the evidence may be another one."""
-    return next(tab._evidence_changed(session, TINY, *(one.value for one in tab._inputs)), {})
+    return tab._evidence_changed(session, TINY, values_of(tab))
 
 
 def test_no_method_is_chosen_in_the_place_of_that_of_an_address(tab):
@@ -391,7 +397,7 @@ def test_no_method_is_chosen_in_the_place_of_that_of_an_address(tab):
     session.query = "method=posterior&example=sepia"
     done(tab._open(session, TINY), between=lambda: meanwhile.append(chosen_anew(tab, session)))
     assert meanwhile and not any(meanwhile) and not chosen_anew(tab, session)
-    assert tab._choose(session, TINY, True)  # by the user, afterwards
+    assert tab._choose(session, TINY, values_of(tab))  # by the user, afterwards
 
 
 def test_what_the_address_of_another_tab_asks_for_is_not_for_the_studio(tab):
@@ -405,12 +411,12 @@ def test_of_one_photo_the_slider_says_its_own_lambda(tab, engines):
     """Its curve is another one than that of several."""
     session = Session("somebody")
     session.evidence["evidence"] = replace(engines.get(TINY).read(EXAMPLES["sepia"][:1]), prior=TINY)
-    moved = next(tab._move(session, 0.4, TINY, *(one.value for one in tab._inputs)))
+    moved = tab._move(session, TINY, values_of(tab) | {tab._closeness: 0.4})
     assert moved[tab._closeness]["text"] == f"{along(0.4, 1).lam_ratio:.3g}" != f"{along(0.4).lam_ratio:.3g}"
     one = Request(session.evidence["evidence"], DEFAULT.replace(prior=TINY, **dict(along(0.4, 1))), False)
     session.state(View).request = one
     session.evidence["evidence"] = replace(engines.get(TINY).read(EXAMPLES["sepia"][:3]), prior=TINY)
-    more = tab._choose(session, TINY, False)  # the slider stays, and with it the likeness falls
+    more = tab._choose(session, TINY, values_of(tab) | {tab._method.auto: False})  # the slider stays, and with it the likeness falls
     assert more[tab._closeness]["value"] == pytest.approx(0.4, abs=0.01)
     assert more[tab._method.likeness]["value"] == pytest.approx(along(0.4).likeness, abs=0.01)
 
