@@ -8,6 +8,7 @@ const undo = element.querySelector('.undo'), dialog = element.querySelector('dia
 const last = {};  // the query of each tab's address
 const passed = new Set();  // states that were left again before their values came
 let states = [], now = null, going = false;
+let backs = 0;  // how often Undo was pressed since the browser last stepped back: it does so a moment later
 // After a reload earlier states of one's own photos are gone: only the last one is kept.
 if (new URLSearchParams(location.search).get('example') === 'own') history.replaceState({...history.state, depth: 0}, '');
 
@@ -72,6 +73,7 @@ const go = state => {
   ask(state);
 };
 window.addEventListener('popstate', event => {
+  backs = 0;
   if (!event.state?.tab) return;
   if (event.state.tab !== TAB) {
     openTab(event.state.tab);
@@ -85,7 +87,7 @@ element.addEventListener('click', event => {
   const state = event.target.closest('[data-index]');
   // What is still on its way has no entry yet: without it, this entry is the last state.
   if (event.target === undo && !going && coming()) ask(history.state);
-  else if (event.target === undo) history.back();
+  else if (event.target === undo && backs++ < depth()) history.back();  // one more would leave the page
   if (state) trigger('select', states[Number(state.dataset.index)]);  // the server has these
   if (event.target.matches('.share')) share();
   actions[event.target.dataset.do]?.(event.target);

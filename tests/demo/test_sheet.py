@@ -240,6 +240,10 @@ def test_undo_back_and_the_address(page, served_small):
     assert page.locator("#history .states button").count() == 3
     page.click("#reset")
     page.wait_for_url(lambda url: "n=4" not in url)
+    page.evaluate("for (const press of '123456789') document.querySelector('#history .undo').click()")
+    page.wait_for_url(re.compile(f"example={OPENING}"))  # the first state, and not the site before this page
+    page.wait_for_function("!history.state.depth")
+    same_sheet(page, first)
 
 
 def test_a_set_is_shared_by_its_link_and_ones_own_by_a_picture_or_a_file(page, served_small, tmp_path):
