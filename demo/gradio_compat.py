@@ -12,7 +12,7 @@ import functools
 import inspect
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pkgutil import resolve_name
 from types import SimpleNamespace
 from typing import Any
@@ -67,6 +67,7 @@ USES = UNSAFE | {
     "gradio.state_holder.SessionState": "each call of the API blocks the server for a moment",
     "gradio.Blocks.default_config": "each call of the API blocks the server for a moment",
     "gradio.EventData._data": "a click on a picture or a set does nothing",
+    "gradio.blocks.Block._id": "an answer on its way may undo what the user moves",
     "gradio.processing_utils._check_allowed": "a refusal of a file names a folder of this server",
     "gradio.utils.diff": "a browser on a slow line may show a wrong answer",
     "gradio.networking.url_ok": "the page may not start on a busy machine",
@@ -90,6 +91,11 @@ def data_of(event: gr.EventData) -> dict[str, Any]:
     """What the browser sent with an event; nothing where that is no dictionary."""
     data = getattr(event, "_data", None)
     return data if isinstance(data, dict) else {}
+
+
+def triggered(number: str, components: Iterable[Any]) -> Any:
+    """Which of these components has this number in the page, if any."""
+    return next((one for one in components if str(getattr(one, "_id", None)) == number), None)
 
 
 def check() -> None:

@@ -14,7 +14,7 @@ from gradio.events import Dependency
 
 from transflow_core.runtime.worker import Cancelled
 
-from ..gradio_compat import data_of
+from ..gradio_compat import data_of, triggered
 from .admission import EVENTS, Request, in_thread
 from .errors import refusing, warn
 from .state import Session
@@ -25,7 +25,7 @@ _FORGOTTEN = (
     "The server has forgotten what you added: this page was unused for long, or others needed its room. "
     "Reload the page, or add your images again."
 )
-_END = object()
+_END, _BY_USER = object(), ("input", "release")
 _revisions: WeakKeyDictionary[gr.Blocks, gr.HTML] = WeakKeyDictionary()
 _inputs: WeakSet[Component] = WeakSet()
 
@@ -98,11 +98,11 @@ def on(
     call = handler
     if handler:
         by_script = "js" in options  # such a script knows nothing of the number
-        changed = [*outputs, *([signals] if signals else [])]
+        by_user = [one.__self__ for one in triggers if getattr(one, "event_name", "") in _BY_USER]  # type: ignore
+        by_user = [one for one in by_user if one in inputs]
+        changed = [*outputs, *(one for one in by_user if one not in outputs), *([signals] if signals else [])]
         revision = _revision_of_page((*inputs, *changed)[0]) if inputs or changed else None
-        names = [getattr(one, "event_name", "") for one in triggers]
-        moved = getattr(triggers[0], "__self__", None) if names == ["input"] else None
-        call = _call(handler, event, None if by_script else inputs, moved, revision if changed else None, signals)
+        call = _call(handler, event, None if by_script else inputs, by_user, revision if changed else None, signals)
         _inputs.update(inputs)
         if revision is not None:
             inputs = inputs if by_script else [*inputs, revision]
@@ -148,7 +148,7 @@ def _call(
     handler: Callable,
     event: bool,
     inputs: Sequence[Component] | None,
-    moved: Component | None,
+    by_user: Sequence[Component],
     revision: gr.HTML | None,
     signals: gr.HTML | None = None,
 ) -> Callable:
@@ -157,40 +157,48 @@ def _call(
     Args:
         handler, event: see `on`.
         inputs: the components of the values, where the number of the last answer comes after them.
-        moved: what the user has just changed, if it can be one alone: no answer is later than that.
+        by_user: those of them that call it when the user moves them.
         revision: the component for the number of the answer, where there is one.
         signals: see `on`.
     """
     nothing = gr.skip() if revision is not None else None
 
-    def current(session: Session, values: Sequence[Any]) -> Sequence[Any]:
+    def current(session: Session, values: Sequence[Any], moved: Any) -> tuple[Sequence[Any], Updates]:
+        """The values of now, and what the page has to set again.
+
+        No answer is later than what the user has just moved, but one that is on its way will replace it in the page.
+        """
         if not values or inputs is None:
-            return values
+            return values, {}
         sent, seen = session.state(_Sent), values[-1]
         if sent.forgotten(seen):
             warn(_FORGOTTEN)
-        pairs = zip(inputs, values, strict=False)
-        return [value if one is moved else sent.current(one, value, seen) for one, value in pairs]
+        given = dict(zip(inputs, values, strict=False))
+        now = {one: sent.current(one, value, seen) for one, value in given.items()}
+        again = {moved: given[moved]} if moved and now[moved] != given[moved] else {}
+        return list((now | again).values()), again
 
     def answered(session: Session, updates: Updates | None) -> Any:
         if not updates or revision is None:
             return nothing
         return updates | {revision: session.state(_Sent).keep(updates)}
 
-    async def answers(session: Session, number: int, values: Sequence[Any]) -> AsyncGenerator[Any, None]:
+    async def answers(session: Session, number: int, moved: Any, values: Sequence[Any]) -> AsyncGenerator[Any, None]:
         run, come = partial(in_thread, session.client), None
         await session.in_order(number)
         data = [data_of(values[0])] if event else []
-        given = current(session, values[len(data) :])
         place = EVENTS.request(session.address, ("session", session.id), awaited=session.heard)
         with contextlib.suppress(Cancelled), refusing(), await place.admitted():
             session.heard = True
             async with contextlib.AsyncExitStack() as turn:
                 await turn.enter_async_context(session.turn)
+                given, again = current(session, values[len(data) :], moved)  # after the events before this one
                 made = await run(handler, session, *data, *given)
                 if not isinstance(made, Generator):
-                    yield answered(session, made)
+                    yield answered(session, again | (made or {}))
                     return
+                if again:
+                    yield answered(session, again)
                 try:
                     while (updates := await run(_next, made, come)) is not _END:
                         if isinstance(updates, Request):
@@ -205,14 +213,15 @@ def _call(
                     await run(made.close)  # what nobody continues cancels its jobs
 
     async def steps(request: gr.Request, *values: Any) -> AsyncGenerator[Any, None]:
-        session, text = Session.of(request), request.headers.get("x-call", "")
+        session, text = Session.of(request), request.headers.get("x-call", "")  # see `static/stream.js`
+        moved = triggered(request.headers.get("x-trigger", ""), by_user)
         number = int(text) if text.isdecimal() and len(text) < 10 else 0
 
         def over() -> Any:
             return nothing if signals is None else answered(session, {signals: secrets.token_hex(8)})
 
         try:
-            async with contextlib.aclosing(answers(session, number, values)) as some:
+            async with contextlib.aclosing(answers(session, number, moved, values)) as some:
                 async for one in some:
                     yield one
         except gr.Error:

@@ -9,7 +9,8 @@
   const plain = window.fetch.bind(window), bytes = new TextEncoder();
   const head = /^data:\s*\{"msg":\s*"(\w+)",\s*"event_id":\s*(?:"([^"]*)"|null)/;
   const going = new Set();  // ids of requests that are not finished
-  let calls = 0;  // each request has a number: on its way to the server one may overtake another
+  // Each request has a number: on its way to the server one may overtake another. It also says what the user moved.
+  let calls = 0;
   let joining = 0, line = null;  // how many requests wait for their answer; the page's stream
 
   const pass = () => {
@@ -59,6 +60,7 @@
     try {
       const headers = new Headers(how?.headers ?? what.headers);
       headers.set('x-call', ++calls);
+      headers.set('x-trigger', /"trigger_id":(\d+)/.exec(how?.body?.slice?.(-300))?.[1] ?? '');
       const answer = await plain(what, {...how, headers}), text = await answer.text();
       const reply = new Response(text, {status: answer.status, headers: answer.headers});
       // The page handles the answer before a timer runs.

@@ -300,6 +300,18 @@ def test_the_method_is_chosen_for_the_evidence_until_the_user_moves_it(studio):
     says(page, "#method-reason", "Chosen for you")
 
 
+def test_what_is_moved_while_an_answer_is_on_its_way_stays(page, served_small):
+    """Also on a slow line, where that answer sets it to another value a moment later."""
+    chosen(page, served_small, "greyscale")
+    line = {"offline": False, "latency": 300, "downloadThroughput": 10**6, "uploadThroughput": 10**6}
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", line)
+    for control, address in (("#method-auto input", "method=local"), ("#seed input", "seed=5")):
+        page.evaluate(RESET_AND_MOVE_JS, control)
+        page.wait_for_url(re.compile(address))
+        field = page.locator(control)
+        assert not field.is_checked() if "auto" in control else field.input_value() == "5"
+
+
 def test_the_method_changes_the_samples_and_comes_back_on_reload(page, served_small):
     chosen(page, served_small, "greyscale")
     sheets, depth = [sheet(page)], page.evaluate("history.state.depth")
@@ -355,6 +367,16 @@ def test_a_set_of_the_row_is_not_said_to_look_broken(engines, monkeypatch):
     said = {example: cards.summary(replace(evidence, example=example)) for example in ("", "noise_bar", "red_hair")}
     assert [("look broken" in text) for text in said.values()] == [True, True, False]
     assert "copper hair" in said["red_hair"]
+
+
+RESET_AND_MOVE_JS = """control => {
+  document.querySelector('#reset').click();
+  const field = document.querySelector(control);
+  setTimeout(() => {
+    if (field.type === 'checkbox') field.click();
+    else { field.value = 5; field.dispatchEvent(new Event('input', {bubbles: true})); }
+  }, 50);
+}"""
 
 
 @pytest.fixture(scope="module")

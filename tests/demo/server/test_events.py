@@ -7,6 +7,7 @@ import time
 from types import SimpleNamespace
 
 import gradio as gr
+import httpx
 import pytest
 from anyio import CapacityLimiter
 from gradio_client import Client
@@ -124,9 +125,19 @@ def test_a_value_that_the_browser_has_not_set_yet_is_the_servers(client):
     late, number = client.predict("before", first[1], api_name="/reads")
     assert late == "of a link"
     assert client.predict("by the user", number, api_name="/reads")[0] == "by the user"
-    # What the user changes is later than an answer that is still on its way.
-    assert client.predict("of a link", api_name="/sets")[0] == "of a link"
-    assert client.predict("by the user", number, api_name="/hears")[0] == "by the user"
+
+
+def test_what_the_user_moves_is_later_than_an_answer_that_is_on_its_way(client):
+    """It is set again, since that answer will replace it in the page."""
+    seen = client.predict("before", api_name="/reads")[1]
+    after = client.predict("of a link", api_name="/sets")[1]
+    (event,) = (one for one in client.config["dependencies"] if one["api_name"] == "hears")
+    ((given, _),), asked = event["targets"], {"data": ["by the user", seen], "session_hash": client.session_hash}
+    for trigger, shown in (("", ["of a link", None]), (f"{given}", ["by the user"] * 2)):
+        answer = httpx.post(f"{client.src}gradio_api/run/hears", json=asked, headers={"x-trigger": trigger}).json()
+        *values, number = answer["data"]
+        assert [one if isinstance(one, str) else None for one in values] == shown and number > after
+    assert client.predict("before", number, api_name="/reads")[0] == "before"
 
 
 def test_whoever_comes_back_too_late_is_told_once(client, monkeypatch):
@@ -177,7 +188,7 @@ def test_events_of_a_visitor_begin_in_the_order_in_which_they_came(client):
         with (yield session.queued("part")):
             yield {}
 
-    call = _call(steps, False, None, None, None)
+    call = _call(steps, False, None, (), None)
 
     async def all_of(number):
         of = {"session_hash": "ordered", "client": SimpleNamespace(host="8.8.8.8"), "headers": {"x-call": str(number)}}
@@ -193,7 +204,7 @@ def test_events_of_a_visitor_begin_in_the_order_in_which_they_came(client):
 @pytest.mark.parametrize("number", ["9" * 5000, "-1", "1.5", "x", "9" * 9])
 def test_a_number_that_no_page_gives_holds_up_nothing(number):
     shown = gr.HTML()
-    call = _call(lambda session: {shown: "said"}, False, None, None, shown)
+    call = _call(lambda session: {shown: "said"}, False, None, (), shown)
     of = {"session_hash": "numbers", "client": SimpleNamespace(host="8.8.8.8"), "headers": {"x-call": number}}
     assert asyncio.run(call(SimpleNamespace(**of)))
 
@@ -213,7 +224,7 @@ def test_a_signal_changes_once_a_handler_is_over_however_it_ends(in_steps, end):
             raise end
         return {shown: "begun"}
 
-    call = _call(steps if in_steps else whole, False, None, None, number, over)
+    call = _call(steps if in_steps else whole, False, None, (), number, over)
     request = SimpleNamespace(session_hash="one", client=SimpleNamespace(host="8.8.8.8"), headers={})
 
     async def main():
