@@ -41,6 +41,7 @@ class _Sent:
     def __init__(self) -> None:
         self._last: float = 0
         self._values: dict[Component, tuple[float, Any]] = {}
+        self.moves: dict[Component, int] = {}  # the last event by which the user moved a component
 
     def keep(self, updates: Updates) -> float:
         """Keep the values of an answer. Returns its number."""
@@ -99,7 +100,8 @@ def on(
     if handler:
         by_script = "js" in options  # such a script knows nothing of the number
         by_user = [one.__self__ for one in triggers if getattr(one, "event_name", "") in _BY_USER]  # type: ignore
-        by_user = [one for one in by_user if one in inputs]
+        # A preview is sent late, and may have an older value than the event that follows it.
+        by_user = [one for one in by_user if one in inputs and options["trigger_mode"] != "always_last"]
         changed = [*outputs, *(one for one in by_user if one not in outputs), *([signals] if signals else [])]
         revision = _revision_of_page((*inputs, *changed)[0]) if inputs or changed else None
         call = _call(handler, event, None if by_script else inputs, by_user, revision if changed else None, signals)
@@ -163,7 +165,7 @@ def _call(
     """
     nothing = gr.skip() if revision is not None else None
 
-    def current(session: Session, values: Sequence[Any], moved: Any) -> tuple[Sequence[Any], Updates]:
+    def current(session: Session, number: int, values: Sequence[Any], moved: Any) -> tuple[Sequence[Any], Updates]:
         """The values of now, and what the page has to set again.
 
         No answer is later than what the user has just moved, but one that is on its way will replace it in the page.
@@ -175,8 +177,8 @@ def _call(
             warn(_FORGOTTEN)
         given = dict(zip(inputs, values, strict=False))
         now = {one: sent.current(one, value, seen) for one, value in given.items()}
-        again = {moved: given[moved]} if moved and now[moved] != given[moved] else {}
-        return list((now | again).values()), again
+        own = {moved: given[moved]} if moved and now[moved] != given[moved] else {}
+        return list((now | own).values()), own if sent.moves.get(moved) == number else {}
 
     def answered(session: Session, updates: Updates | None) -> Any:
         if not updates or revision is None:
@@ -192,7 +194,7 @@ def _call(
             session.heard = True
             async with contextlib.AsyncExitStack() as turn:
                 await turn.enter_async_context(session.turn)
-                given, again = current(session, values[len(data) :], moved)  # after the events before this one
+                given, again = current(session, number, values[len(data) :], moved)  # after the events before this one
                 made = await run(handler, session, *data, *given)
                 if not isinstance(made, Generator):
                     yield answered(session, again | (made or {}))
@@ -214,8 +216,10 @@ def _call(
 
     async def steps(request: gr.Request, *values: Any) -> AsyncGenerator[Any, None]:
         session, text = Session.of(request), request.headers.get("x-call", "")  # see `static/stream.js`
-        moved = triggered(request.headers.get("x-trigger", ""), by_user)
         number = int(text) if text.isdecimal() and len(text) < 10 else 0
+        if (moved := triggered(request.headers.get("x-trigger", ""), by_user)) is not None:
+            moves = session.state(_Sent).moves
+            moves[moved] = max(number, moves.get(moved, 0))
 
         def over() -> Any:
             return nothing if signals is None else answered(session, {signals: secrets.token_hex(8)})
