@@ -256,8 +256,7 @@ class MethodControls:
             more: other events that turn it off.
         """
         self._lams = lams
-        by_user = [event for one in (*self.sliders, *lams) for event in (one.input, one.release)]
-        on([*by_user, *more], None, (), self.auto, js="() => false")
+        on([*(one.input for one in (*self.sliders, *lams)), *more], None, (), self.auto, js="() => false")
 
     @property
     def outputs(self) -> list[Component]:

@@ -170,8 +170,7 @@ class Studio:
         levels = [self._by_level, *self._levels]
         inputs = [prior, *main, *self._method.inputs, self._lam, *levels]
         shown = [self._sheet, self._sample, *self._statuses, self._history, *self._results.outputs]
-        by_user = [self._by_level.input, *(event for lam in self._levels for event in (lam.input, lam.release))]
-        self._method.wire([self._lam], by_user)
+        self._method.wire([self._lam], [self._by_level.input, *(lam.input for lam in self._levels)])
         numbers, others = [*lams, *self._method.sliders], [self._results.inputs["style_levels"], self._temperature]
         sliders = [*numbers, *others, self._moves.along]
         moved = [one.input for one in sliders]  # type: ignore[attr-defined]
@@ -188,7 +187,7 @@ class Studio:
         on(self._lam.release, None, [self._lam, *levels], self._levels, js=evenly)
         method = [*self._method.outputs, *levels, self._closeness]
         own = [*method, *self._moves.inputs.values()]
-        everything, controls = [*self._panel.outputs, *main, *method], [*main, *method]
+        everything = [*self._panel.outputs, *main, *method]
         set_, drawn = new_signal(), new_signal()
         on(arrived, self._open, prior, everything, signals=set_)
         on(self._history.select, self._restore, prior, [prior, *everything], event=True, signals=set_)
@@ -205,7 +204,7 @@ class Studio:
             (self._method.auto.input, self._choose, own),
             (self._panel.changed, self._evidence_changed, own),
             (self._dice.click, self._roll, [self._seed, self._moves.near]),
-            (self._reset.click, self._reset_all, controls),
+            (self._reset.click, self._reset_all, [*main, *method]),
         ):
             refresh = partial(self._set_and_refresh, what)
             on(events, refresh, [prior, *self._inputs], [*outputs, *shown], signals=drawn)
@@ -260,7 +259,7 @@ class Studio:
         given = dict(zip(self._inputs, values, strict=True))
         if (updates := what(session, prior, given)) is None:
             return
-        after = _values(given, updates)[1:]  # before Gradio takes them out of the updates
+        after = _values(given, updates)  # before Gradio takes them out of the updates
         yield updates
         yield from self._refresh(session, prior, *after)
 
@@ -289,7 +288,7 @@ class Studio:
 
     def _placed(self, session: Session, prior: str, given: dict[Component, Any], updates: Updates) -> Updates:
         """These updates, and the slider in front at the method that they make."""
-        return updates | self._position(self._request(session, prior, _values(given, updates)[1:])[0].recipe)
+        return updates | self._position(self._request(session, prior, _values(given, updates))[0].recipe)
 
     def _roll(self, session: Session, prior: str, given: dict[Component, Any]) -> Updates:
         return {self._seed: random.randrange(10_000), self._moves.near: ""}
@@ -587,9 +586,9 @@ def address_of(request: Request, first_prior: str) -> str:
 
 
 def _values(given: dict[Component, Any], updates: Updates) -> list[Any]:
-    """The values of controls after updates of some."""
-    after = ((value, updates.get(one, value)) for one, value in given.items())
-    return [update.get("value", value) if isinstance(update, dict) else update for value, update in after]
+    """The values of all controls but the first, the slider in front, after updates of some."""
+    after = [(value, updates.get(one, value)) for one, value in given.items()]
+    return [update.get("value", value) if isinstance(update, dict) else update for value, update in after[1:]]
 
 
 def _opening() -> dict[str, Any]:

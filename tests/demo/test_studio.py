@@ -438,9 +438,8 @@ def test_of_one_photo_the_slider_says_its_own_lambda(tab, engines):
     one = Request(session.evidence["evidence"], DEFAULT.replace(prior=TINY, **dict(along(0.4, 1))), False)
     session.state(View).request = one
     session.evidence["evidence"] = replace(engines.get(TINY).read(EXAMPLES["sepia"][:3]), prior=TINY)
-    more = tab._choose(
-        session, TINY, values_of(tab) | {tab._method.auto: False}
-    )  # the slider stays, and with it the likeness falls
+    # The slider stays, and with it the likeness falls.
+    more = tab._choose(session, TINY, values_of(tab) | {tab._method.auto: False})
     assert more[tab._closeness]["value"] == pytest.approx(0.4, abs=0.01)
     assert more[tab._method.likeness]["value"] == pytest.approx(along(0.4).likeness, abs=0.01)
 
