@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -12,6 +13,7 @@ from benchmarks.flagged import faceless
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence, EvidenceImage, Latent, Source
 from transflow_core.faces import align
+from transflow_core.images import to_pil
 from transflow_core.limits import DEFAULT_LAM_RATIO
 from transflow_core.pictures import Picture
 from transflow_core.posterior import Posterior
@@ -19,7 +21,8 @@ from transflow_core.posterior.local import PRIOR_TEMPERATURE
 from transflow_core.priors.catalogue import example
 from transflow_core.priors.typicality import Typicality
 
-from .helpers import make_sized_prior
+from .helpers import METHODS, make_sized_prior
+from .test_guard import pictures
 
 DIM = 6
 WHOLE = align(Image.new("RGB", (4, 4)), size=4, align="never")[0]
@@ -193,6 +196,33 @@ def test_a_picture_of_few_pixels_lacks_the_levels_that_it_has_no_pixels_for(side
         assert float(z[:, :since].square().mean()) == pytest.approx(PRIOR_TEMPERATURE**2, rel=0.2)
         assert not z[0, :since].equal(z[1, :since]) and evidence.z.equal(z)
     assert Engine(SIZED.at(8)).read([picture], align="never")[0].lacks == 0, "a Glow has no such levels"
+
+
+@pytest.mark.parametrize("lacks", [0, 1, 2])
+def test_what_an_image_lacks_is_not_decoded_and_its_mirror_image_lacks_it(lacks):
+    engine, side = Engine(SIZED), SIZED.image_size >> lacks
+    evidence = engine.read(to_pil(pictures(3, side=side)), align="never")
+    posterior = evidence.posterior(0.1)
+    assert [one.lacks for one in evidence] == [lacks] * 3
+    looks = engine.looks(posterior)
+    # What is known of images, and what a saved posterior shows, are the same but for rounding.
+    again, own = Engine(SIZED).looks(posterior), SIZED.at(side)
+    for known, found in ((looks.images, again.images), (looks.mirrored, again.mirrored), (looks.ranges, again.ranges)):
+        torch.testing.assert_close(known, found, atol=2e-3, rtol=1e-3)
+    seen = F.adaptive_avg_pool2d(looks.images, side)
+    torch.testing.assert_close(own.decode(own.encode(seen)), seen, atol=1e-3, rtol=0)
+    flipped = own.encode_and_score(seen.flip(-1))
+    since = SIZED.dim - own.dim
+    assert not looks.mirrored[:, :since].any()
+    torch.testing.assert_close(looks.mirrored[:, since:], flipped.z, atol=1e-3, rtol=1e-3)
+    # Nothing is kept to at a level that no image has; one image that has it is enough.
+    missing = looks.ranges.shape[2] - flipped.ranges.shape[2]
+    assert looks.ranges[:, 0, :missing].isposinf().all() and looks.ranges[:, 1, :missing].isneginf().all()
+    assert looks.ranges[:, :, missing:].isfinite().all() and (missing > 0) == (lacks > 0)
+    drawn = engine.sample(engine.draw(posterior, METHODS["local"]), 4, seed=1)
+    assert drawn.images.isfinite().all() and not drawn.guarded.any()
+    whole = engine.looks(engine.read(to_pil(pictures(1, side=64)), align="never").posterior())
+    assert whole.guard.union(looks.guard).ranges[:, :missing].equal(whole.guard.ranges[:, :missing])
 
 
 def test_a_picture_is_no_outlier_for_a_level_that_it_lacks():

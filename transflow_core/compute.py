@@ -6,6 +6,7 @@ import itertools
 import math
 import threading
 import time
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -132,8 +133,11 @@ class Compute:
         self.batch_size = batch_size
         self._cached = cached or max(16, 25_000_000 // prior.dim)  # numbers of 4 bytes
         self._latents = Cache(self._cached)
+        # The first number that an image has which lacks none of the finest levels, one, two, …
+        self._starts = [prior.dim - prior.dim // 4**lacks for lacks in range(prior.halvings + 1)]
         # Pictures, mirror images and ranges besides; at least as many as the sets of the page have.
-        self._looks, self._shown = (Cache(max(128, self._cached // 3) if cached is None else cached) for _ in range(2))
+        most = max(128, self._cached // 3) if cached is None else cached
+        self._looks, self._shown = Cache(most), Cache(most * len(self._starts))
         self._joined = functools.lru_cache(4)(Looks.joined)  # a slider asks for them at every λ
 
     def forget(self, seconds: float) -> None:
@@ -226,7 +230,8 @@ class Compute:
         ranges = [None] * len(images) if encoded.ranges is None else encoded.ranges.cpu()
         for latent, *shown in zip(latents, images, ranges, strict=True):
             if (latent.error or 0) < _SMALL_ERROR:
-                self._shown.put(_content(latent.z), tuple(shown))
+                for start in self._starts:
+                    self._shown.put(_content(latent.z[start:]), tuple(shown))
         return latents
 
     # --- what samples are drawn from ---------------------------------------------------------------------------------
@@ -253,14 +258,24 @@ class Compute:
 
     def looks(self, of: Posterior | Tensor, **how: Unpack[How]) -> Looks:
         """What the images of a posterior, or of latents (p, D), look like: see `Posterior.draw`. It is cached."""
-        latents = of.single if isinstance(of, Posterior) else of
+        latents, since = (of.single, of.since) if isinstance(of, Posterior) else (of, None)
+        starts = [0] * len(latents) if since is None else since.tolist()
+        keys = [
+            (_content(row), bisect_right(self._starts, start) - 1) for row, start in zip(latents, starts, strict=True)
+        ]
+        rows, found = dict(zip(keys, latents, strict=True)), dict[Hashable, Looks]()
+        for lacks in {lacks for _, lacks in keys}:
+            some = [key for key in rows if key[1] == lacks]
+            seen = functools.partial(self._seen, lacks=lacks)
+            found |= zip(
+                some, self._known(self._looks, some, [rows[key] for key in some], seen, BATCH, how), strict=True
+            )
+        return self._joined(tuple(found[key] for key in keys))
 
-        def seen(rows: list[Tensor]) -> list[Looks]:
-            shown = list(filter(None, (self._shown.get(_content(row)) for row in rows)))
-            return self.prior.looks(torch.stack(rows), shown if len(shown) == len(rows) else ()).rows()
-
-        keys = [_content(row) for row in latents]
-        return self._joined(tuple(self._known(self._looks, keys, list(latents), seen, BATCH, how)))
+    def _seen(self, rows: list[Tensor], lacks: int) -> list[Looks]:
+        """What latents look like that lack so many of the finest levels; pictures that are known are not decoded."""
+        shown = list(filter(None, (self._shown.get(_content(row[self._starts[lacks] :])) for row in rows)))
+        return self.prior.looks(torch.stack(rows), shown if len(shown) == len(rows) else (), lacks).rows()
 
     def closest(
         self, images: Tensor, posterior: Posterior, evidence: Evidence | None = None, **how: Unpack[How]
@@ -472,13 +487,13 @@ def report(progress: Progress | None, done: int, total: int, what: str) -> None:
 
 
 def _ranges(guards: Sequence[Guard | None]) -> Tensor | None:
-    """(n, 2, R), infinite where there is no guard; None where there is none at all."""
+    """(n, 2, R), infinite where there is no guard, or where nothing is known; None where there is none at all."""
     found = [None if guard is None else guard.ranges for guard in guards]
     like = next((one for one in found if one is not None), None)
     if like is None:
         return None
     free = torch.tensor([-math.inf, math.inf])[:, None].expand_as(like)
-    return torch.stack([free if one is None else one for one in found])
+    return torch.stack([free if one is None else torch.where(one[0] <= one[1], one, free) for one in found])
 
 
 def _content(latent: Tensor) -> bytes:

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlencode
 import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
-from PIL import Image
+from PIL import Image, ImageOps
 
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
@@ -628,13 +628,17 @@ def _closest(result: Result, index: int) -> dict[str, str] | None:
     """The image of the evidence that is closest to a sample, and its distance as text."""
     if not result.closest:
         return None
-    found, images = result.closest[index], result.engine.looks(result.request.evidence.posterior()).images
-    image = images[found.index].flip(-1) if found.mirrored else images[found.index]
+    found, evidence = result.closest[index], result.request.evidence
+    images = result.engine.looks(evidence.posterior()).images
+    image = to_pil(images[[found.index]])[0]
+    if len(evidence.used) == len(images):  # the picture itself: a small one is smoother than what is kept of it
+        image = (evidence.used[found.index].shown or image).resize(image.size)
+    image = ImageOps.mirror(image) if found.mirrored else image
     mirrored = ", mirrored" if found.mirrored else ""
     scale = "0 is a copy, 1 is as different as two of your pictures" if len(images) > 1 else "0 is a copy"
     return {
-        "src": data_uri(to_pil(image[None])[0]),
-        "label": "Nearest of the set" if result.request.evidence.example else "Nearest of yours",
+        "src": data_uri(image),
+        "label": "Nearest of the set" if evidence.example else "Nearest of yours",
         "distance": f"{found.distance:.2f}",
         "text": f"{found.name}{mirrored}. Distance {found.distance:.2f}: {scale}.",
     }

@@ -110,16 +110,20 @@ class GuardedFlow:
         images = self.low_pass(z, times, guard, known)
         return images, torch.cat([cast(Tensor, guard.ranges), *reversed(guard.seen)], 2)
 
-    def noted_forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `forward`, and the images' ranges, (n, 2, R): what is clamped when they are decoded."""
+    def noted_forward(self, x: Tensor, times: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """As `forward`, and the images' ranges, (n, 2, R): what is clamped when they are decoded.
+
+        Of means (see `low_pass`) there are the last numbers of z, and the last ranges: without those of finer details.
+        """
         guard = Guard()
-        z, log_det = self._flow(x, guard)
+        z, log_det = unrolled(self._flow)[times](x, guard)
         return z, log_det, torch.cat(guard.seen, 2)
 
-    def noted_inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents (n, D) -> (images (n, C, S, S), their ranges (n, 2, R))."""
+    def noted_inverse(self, z: Tensor, times: int = 0) -> tuple[Tensor, Tensor]:
+        """Latents (n, D) -> (images (n, C, S, S), their ranges (n, 2, R)); of means as `noted_forward`."""
         guard = Guard()
-        return self._flow.inverse(z, guard)[0], torch.cat(guard.seen[::-1], 2)
+        images = self.low_pass(z, times, guard)
+        return images, torch.cat(guard.seen[::-1], 2)
 
 
 def _fused(flow: TrainableFlow, nets: torch.dtype) -> TrainableFlow:

@@ -33,8 +33,8 @@ def require_openvino() -> Any:
 class OpenVinoFlow(GuardedFlow):
     """A `GuardedFlow`. With `fast` it computes in bfloat16, all of it: for previews alone.
 
-    `fingerprint` is that of the weights. Where means are known, torch computes, and so it does in `low_pass`: graphs
-    are made of that.
+    `fingerprint` is that of the weights. Where means are known, torch computes, and so it does where means are encoded,
+    and in `low_pass`: graphs are made of that.
     """
 
     def __init__(self, flow: TrainableFlow, fingerprint: str, fast: bool) -> None:
@@ -49,8 +49,10 @@ class OpenVinoFlow(GuardedFlow):
         """Images (n, C, S, S) -> (z (n, D), log_det (n,))."""
         return self.noted_forward(x)[:2]
 
-    def noted_forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def noted_forward(self, x: Tensor, times: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """See `GuardedFlow.noted_forward`."""
+        if times:
+            return super().noted_forward(x, times)
         z, log_det, ranges = self._run("encode", Encode(self), x)
         return z, log_det, ranges
 
@@ -58,8 +60,10 @@ class OpenVinoFlow(GuardedFlow):
         """Latents (n, D) -> (images (n, C, S, S), nan: no density is computed)."""
         return self.noted_inverse(z)[0], z.new_full((len(z),), torch.nan)
 
-    def noted_inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def noted_inverse(self, z: Tensor, times: int = 0) -> tuple[Tensor, Tensor]:
         """See `GuardedFlow.noted_inverse`."""
+        if times:
+            return super().noted_inverse(z, times)
         return self.decode_and_see(z, self._endless(z))
 
     def decode(

@@ -33,7 +33,8 @@ class Guard:
     """Ranges of a set of images, which draws of it do not leave.
 
     Attributes:
-        ranges: (2, R), the least and largest value of each channel inside the flow (see `flows.fused`), or None.
+        ranges: (2, R), the least and largest value of each channel inside the flow (see `flows.fused`), or None. At
+            levels that all images lack the least is ∞ and the largest -∞: nothing is kept to there.
         chroma: (2, 3, S, S), the least and largest chroma, a pixel less its grey, around each pixel.
         noise: the largest `chessboard` of an image.
         parts: of nose and mouth, and of the face from the brows to the mouth, (q, d): the lines of each image, where it
@@ -129,9 +130,9 @@ class Looks:
     """What images of the evidence look like, and their mirror images: what a prior shows of p latents.
 
     Attributes:
-        images: (p, C, S, S) in [0, 1], of 128 pixels a side at most: see `seen`.
+        images: (p, C, S, S) in [0, 1], of 128 pixels a side at most: see `seen`. One of few pixels is of squares.
         mirrored: (p, D), the latents of their mirror images; of a large prior in half precision.
-        ranges: (p, 2, R), of both, inside the flow; None for a flow that notes none.
+        ranges: (p, 2, R), of both, inside the flow (see `with_missing`); None for a flow that notes none.
         usual: root mean square of the latents of held-out images, or None.
         middle: (1, C, S, S), what the prior shows at the origin, small; or None.
     """
@@ -283,9 +284,9 @@ def judged(images: Tensor, side: int) -> Tensor:
     return shrunk(images, at) if images.shape[-1] > at else images
 
 
-def seen(images: Tensor) -> Tensor:
-    """What is kept of images: no more pixels than are looked at."""
-    return shrunk(images, _SEEN_AT) if images.shape[-1] > _SEEN_AT else images
+def seen(images: Tensor, side: int) -> Tensor:
+    """What is kept of images of a side, or of means of them: no more pixels than are looked at."""
+    return shrunk(images, min(side, _SEEN_AT))
 
 
 def face_lines(
@@ -330,6 +331,16 @@ def _united(a: Tensor, b: Tensor) -> Tensor:
     return torch.stack([torch.minimum(a[0], b[0]), torch.maximum(a[1], b[1])])
 
 
+def with_missing(ranges: Tensor, r: int) -> Tensor:
+    """(m, 2, R) of the last ranges of images that lack finer levels: there the least is ∞ and the largest -∞.
+
+    So the union with those of an image that has them is those of that image.
+    """
+    none = ranges.new_tensor([math.inf, -math.inf])[:, None].expand(len(ranges), 2, r - ranges.shape[2])
+    return torch.cat([none, ranges], 2)
+
+
 def _wider(ranges: Tensor, r: float) -> Tensor:
     low, high = ranges
-    return torch.stack([low - r * (high - low), high + r * (high - low)])
+    more = r * (high - low).clamp_min(0)  # where nothing is known, no more
+    return torch.stack([low - more, high + more])

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -24,7 +25,7 @@ from ..hub import CARD, SAMPLES, make_card, push_to_hub
 from ..images import contact_sheet, to_pil
 from ..images.output import save_png
 from ..posterior import standard_normal
-from ..posterior.guard import Looks, seen
+from ..posterior.guard import Looks, seen, shrunk, with_missing
 from ..runtime.devices import in_halves, on_cores
 from .catalogue import load_prior
 from .typicality import Typicality
@@ -253,12 +254,21 @@ class Prior:
 
         An image far from the training data can overflow: its row is then not finite, and the other rows are unharmed.
         """
-        v, form = self.to_unit(images), self._form
-        forward = form.noted_forward if isinstance(form, GuardedFlow) else form.forward
-        z, log_det, *ranges = self._batched(lambda part: forward(self.pixels.to_flow(part)), batch_size, v)
-        z = z.float()  # a flow of one's own may compute in another type
+        z, log_det, *ranges = self._forward(self.to_unit(images), batch_size)
         log_prior = standard_log_prob(z)
         return Encoded(z, log_prior, log_prior + log_det.cpu().double(), *ranges)
+
+    @torch.inference_mode()
+    def _forward(self, v: Tensor, batch_size: int, times: int = 0) -> tuple[Tensor, ...]:
+        """Images in [0, 1], or means of them: their latents, log-determinants, and, where a flow notes them, ranges."""
+        form = self._form
+
+        def forward(v: Tensor) -> tuple[Tensor, ...]:
+            x = self.pixels.to_flow(v)
+            return form.noted_forward(x, times) if isinstance(form, GuardedFlow) else form.forward(x)
+
+        z, *others = self._batched(forward, batch_size, v)
+        return z.float(), *others  # a flow of one's own may compute in another type
 
     def encode(self, images: Images, batch_size: int = 32) -> Tensor:
         """z = f⁻¹(x): PIL images, uint8 (m, S, S, C) or float (m, C, S, S) in [0, 1] -> (m, D) float32.
@@ -299,7 +309,7 @@ class Prior:
             of finer levels alone where the coarser ones are known.
         """
         form, z = self._form, self._checked(z)
-        most = getattr(form, "halvings", 0) if side else 0
+        most = self.halvings if side else 0
         times = min(most, math.floor(math.log2(max(1.0, self.image_size / (side or 1)))))
         if ranges is not None and isinstance(form, GuardedFlow):
             ranges = ranges.to(z).expand(len(z), 2, form.guarded)
@@ -314,12 +324,17 @@ class Prior:
         images, excess = self._batched(decoded, batch_size, z, ranges, known)
         return self.pixels.from_flow(images.float(), clip), excess
 
+    @property
+    def halvings(self) -> int:
+        """How many of its finest levels `decode` can leave out: see `flows.Flow`."""
+        return getattr(self._form, "halvings", 0)
+
     def lacking(self, side: float) -> int:
         """How many of the finest levels a picture of this side has no pixels for: of a `WaveletGlow`, else 0.
 
         Enlarged to the prior's size by more than √2, a picture lacks the finest level, by more than 2√2 two, and so on.
         """
-        most = getattr(self._form, "halvings", 0) if isinstance(self.flow, TrainableFlow) else 0
+        most = self.halvings if isinstance(self.flow, TrainableFlow) else 0
         return min(most, max(0, math.ceil(math.log2(self.image_size / max(side, 1.0)) - 0.5)))
 
     def _checked(self, z: Tensor) -> Tensor:
@@ -329,42 +344,57 @@ class Prior:
         return z.to(self.device)
 
     @torch.inference_mode()
-    def noted_decode(self, z: Tensor, batch_size: int = 32) -> tuple[Tensor, Tensor | None]:
+    def noted_decode(self, z: Tensor, batch_size: int = 32, times: int = 0) -> tuple[Tensor, Tensor | None]:
         """As `decode`, and the ranges of each image inside the flow, (n, 2, R); None for a flow that is none of ours.
 
-        What decodes within the ranges of its own latent decodes as without, to the bit.
+        What decodes within the ranges of its own latent decodes as without, to the bit. Our flows can leave out so many
+        of the finest levels: of smaller images there are no ranges of these.
         """
         form, z = self._form, self._checked(z)
         if not isinstance(form, GuardedFlow):
             return self.decode(z, batch_size), None
-        images, ranges = self._batched(form.noted_inverse, batch_size, z)
+        images, ranges = self._batched(lambda part: form.noted_inverse(part, times), batch_size, z)
         return self.pixels.from_flow(images), ranges
 
-    def looks(self, z: Tensor, shown: Sequence[tuple[Image.Image, Tensor | None]] = (), batch_size: int = 16) -> Looks:
+    def looks(
+        self,
+        z: Tensor,
+        shown: Sequence[tuple[Image.Image, Tensor | None]] = (),
+        lacks: int = 0,
+        batch_size: int = 16,
+    ) -> Looks:
         """What latents (p, D) of images look like: see `Looks`, which `Posterior.draw` takes. On the CPU.
 
         They are decoded, unless what they show is known: images and their ranges, of `encode_and_score`.
+
+        Images may have no pixels for the `lacks` finest levels (see `lacking`). These are not decoded then, there are
+        no ranges of them, and the mirror images have zeros there.
         """
+        r = self._form.guarded if isinstance(self._form, GuardedFlow) else 0
+        lacks = lacks if r else 0
         if shown:
             pictures, inside = zip(*shown, strict=True)
-            images, ranges = self.to_unit(pictures), None if inside[0] is None else torch.stack(inside).to(self.device)
+            images, ranges = self.to_unit(pictures), torch.stack(inside).to(self.device) if r else None
         else:
-            images, ranges = self.noted_decode(z, batch_size)
+            images, ranges = self.noted_decode(z, batch_size, lacks)
             images = images.nan_to_num(0.5, 1.0, 0.0).clamp(0, 1)
-        other = self.encode_and_score(images.flip(-1), batch_size)
+        low = shrunk(images, self.image_size >> lacks)
+        other, _, *others = self._forward(low.flip(-1), batch_size, lacks)
         # An image whose mirror image the flow cannot invert stands for both.
-        fits = torch.isfinite(other.z).all(1)
-        mirrored = torch.where(fits[:, None], other.z, self._checked(z))
+        fits = torch.isfinite(other).all(1)
+        mirrored = torch.where(fits[:, None], F.pad(other, (self.dim - other.shape[1], 0)), self._checked(z))
         if self.dim > _LARGE_DIM:
             mirrored = mirrored.clamp(-_MOST_IN_HALF, _MOST_IN_HALF).half()
-        if ranges is not None and other.ranges is not None:
-            others = torch.where(fits[:, None, None], other.ranges, ranges)
-            ranges = torch.stack([ranges[:, 0].minimum(others[:, 0]), ranges[:, 1].maximum(others[:, 1])], 1).cpu()
+        if ranges is not None:
+            own = ranges[:, :, -others[0].shape[2] :]
+            both = torch.stack([own, torch.where(fits[:, None, None], others[0], own)])
+            ranges = torch.stack([both[:, :, 0].amin(0), both[:, :, 1].amax(0)], 1)
+            ranges = with_missing(ranges, r).cpu()
         usual = None
         if self.typicality is not None:
             squares = zip(self.levels, self.typicality.median_rms, strict=True)
             usual = math.sqrt(sum(level.dim * rms**2 for level, rms in squares) / self.dim)
-        return Looks(seen(images).cpu(), mirrored.cpu(), ranges, usual, self._middle)
+        return Looks(seen(low, self.image_size).cpu(), mirrored.cpu(), ranges, usual, self._middle)
 
     def log_prob(self, images: Images, batch_size: int = 32) -> Tensor:
         """Log density of each image's x in nats, (m,) float64: log N(z; 0, I) plus the log-determinant."""
