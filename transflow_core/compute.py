@@ -45,6 +45,7 @@ _LARGEST_BY_OPENVINO = 16 / 255
 # infinity, gives such. Sketches on white paper are mostly white, but not in colour, and not black besides.
 _MOST_SATURATED = 0.6
 _KEPT = 0.75, 0.5, 0.25  # of the way from its centre to a latent
+_MOST_KEYS = 3  # of one picture, by how many of the finest levels it lacks: those of celeba256
 # An image that comes back as exactly is what its latent shows, and need not be decoded to look at it.
 _SMALL_ERROR = 1e-3
 
@@ -133,12 +134,15 @@ class Compute:
         self.batch_size = batch_size
         self._cached = cached or max(16, 25_000_000 // prior.dim)  # numbers of 4 bytes
         self._latents = Cache(self._cached)
-        # The first number that an image has which lacks none of the finest levels, one, two, …
-        self._starts = [prior.dim - prior.dim // 4**lacks for lacks in range(prior.halvings + 1)]
         # Pictures, mirror images and ranges besides; at least as many as the sets of the page have.
         most = max(128, self._cached // 3) if cached is None else cached
-        self._looks, self._shown = Cache(most), Cache(most * len(self._starts))
+        self._looks, self._shown = Cache(most), Cache(_MOST_KEYS * most)
         self._joined = functools.lru_cache(4)(Looks.joined)  # a slider asks for them at every λ
+
+    @functools.cached_property
+    def _starts(self) -> list[int]:
+        """The first number that an image has which lacks none of the finest levels, one, two, …"""
+        return [self.prior.dim - self.prior.dim // 4**lacks for lacks in range(self.prior.halvings + 1)]
 
     def forget(self, seconds: float) -> None:
         """Drop what is cached of images that were not used for so long."""
