@@ -45,7 +45,7 @@ _LARGEST_BY_OPENVINO = 16 / 255
 # infinity, gives such. Sketches on white paper are mostly white, but not in colour, and not black besides.
 _MOST_SATURATED = 0.6
 _KEPT = 0.75, 0.5, 0.25  # of the way from its centre to a latent
-_MOST_KEYS = 3  # of one picture, by how many of the finest levels it lacks: those of celeba256
+_MOST_KEYS = 3  # of one picture: by its whole latent, and without one of the finest levels, or two
 # An image that comes back as exactly is what its latent shows, and need not be decoded to look at it.
 _SMALL_ERROR = 1e-3
 
@@ -264,16 +264,14 @@ class Compute:
         """What the images of a posterior, or of latents (p, D), look like: see `Posterior.draw`. It is cached."""
         latents, since = (of.single, of.since) if isinstance(of, Posterior) else (of, None)
         starts = [0] * len(latents) if since is None else since.tolist()
-        keys = [
-            (_content(row), bisect_right(self._starts, start) - 1) for row, start in zip(latents, starts, strict=True)
-        ]
+        lacking = [bisect_right(self._starts, start) - 1 for start in starts]
+        keys = [(_content(row), lacks) for row, lacks in zip(latents, lacking, strict=True)]
         rows, found = dict(zip(keys, latents, strict=True)), dict[Hashable, Looks]()
-        for lacks in {lacks for _, lacks in keys}:
-            some = [key for key in rows if key[1] == lacks]
+        for lacks in set(lacking):
+            some = {key: row for key, row in rows.items() if key[1] == lacks}
             seen = functools.partial(self._seen, lacks=lacks)
-            found |= zip(
-                some, self._known(self._looks, some, [rows[key] for key in some], seen, BATCH, how), strict=True
-            )
+            looks = self._known(self._looks, list(some), list(some.values()), seen, BATCH, how)
+            found |= zip(some, looks, strict=True)
         return self._joined(tuple(found[key] for key in keys))
 
     def _seen(self, rows: list[Tensor], lacks: int) -> list[Looks]:

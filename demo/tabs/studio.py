@@ -527,17 +527,14 @@ class Studio:
         yield {self._history: {"id": key, "query": query, "text": _about(latest)}}
 
     def _fill_strip(self, session: Session, prior: str, *values: Any) -> Iterator[Updates]:
-        """The previews for a drag, once the samples are ready. They have the lowest priority.
-
-        None is made while pictures are read: each needs both cores, and shows a set that is about to change.
-        """
+        """The previews for a drag, once the samples are ready, while nobody waits for anything else."""
         request, engine = self._request(session, prior, values)
         if session.state(View).request != request or session.busy(_SAMPLES):
             return  # another refresh runs, and this follows it too
         with (yield session.queued(_STRIP, newest=True)) as cancel:
             for value in session.state(Strip).missing(request, engine, cancel):
-                if session.tab != _TAB or session.busy(self._panel.panel):
-                    return
+                if session.tab != _TAB:
+                    return  # another tab is open
                 yield {self._strip: value} if value else {}
 
     def _fill_moves(self, session: Session, prior: str, *values: Any) -> Iterator[Updates] | Updates:

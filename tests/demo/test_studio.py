@@ -462,20 +462,6 @@ def test_no_updating_is_left_of_samples_that_were_given_up(tab, engines):
     assert any("seed 0" in updates.get(tab._status, "") for updates in done(tab._fill(session, first, engine, None)))
 
 
-def test_no_previews_are_made_while_pictures_are_read(tab, monkeypatch):
-    """A first visitor drops photographs while the strip of the opening set is being made."""
-    session, values = Session("somebody"), [one.value for one in tab._inputs[1:]]
-    done(tab._panel.open(session, "sepia", TINY))
-    request, _ = tab._request(session, TINY, values)
-    session.state(View).request = request
-    session.state(Strip).number(request)
-    drawn, preview = [], [Image.new("RGB", (16, 16))]
-    monkeypatch.setattr("demo.tabs.preview_strip.draw", lambda *_, **__: drawn.append(0) or (preview,))
-    monkeypatch.setattr(Session, "busy", lambda self, part: part == "evidence" and len(drawn) > 2)
-    done(tab._fill_strip(session, TINY, *values))
-    assert len(drawn) == 3
-
-
 def test_structure_and_style_have_two_sources(page, served_small):
     chosen(page, served_small, "sketch")
     before = sheet(page)

@@ -9,6 +9,8 @@ import pytest
 from transflow_core.runtime import worker as worker_module
 from transflow_core.runtime.worker import Cancelled, ComputeWorker, Worker, as_client
 
+from ..helpers import TIMEOUT
+
 
 @pytest.fixture(scope="module")
 def compute():
@@ -190,11 +192,16 @@ def test_no_other_job_comes_between_the_jobs_of_a_request(monkeypatch, priority)
     assert done == ["first", "second", "third", "last", "later"]
 
 
-def test_an_idle_job_waits_for_what_other_workers_do():
-    """The sets of the row are read while no photograph is: both at once took five times as long for the photograph."""
-    busy, worker = Busy(), Worker()
-    idle = worker.submit(lambda: None, priority="idle")
+@pytest.mark.parametrize("priority", ["background", "idle"])
+def test_what_nobody_waits_for_waits_for_what_other_workers_do(priority):
+    """Sets of the row are read, and previews made, while no photograph is: both took several times as long."""
+    busy, worker, cancel = Busy(), Worker(), threading.Event()
+    given_up, later = (worker.submit(lambda: None, priority=priority, cancel=one) for one in (cancel, None))
     worker.run(lambda: None)
-    assert not idle.done()
+    assert not later.done()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        given_up.result(TIMEOUT)
+    assert not later.done()
     busy.finished()
-    idle.result()
+    later.result()

@@ -130,7 +130,8 @@ class Looks:
     """What images of the evidence look like, and their mirror images: what a prior shows of p latents.
 
     Attributes:
-        images: (p, C, S, S) in [0, 1], of 128 pixels a side at most: see `seen`. One of few pixels is of squares.
+        images: (p, C, S, S) in [0, 1], of 128 pixels a side at most: see `seen`. An image of few pixels shows them as
+            squares.
         mirrored: (p, D), the latents of their mirror images; of a large prior in half precision.
         ranges: (p, 2, R), of both, inside the flow (see `with_missing`); None for a flow that notes none.
         usual: root mean square of the latents of held-out images, or None.

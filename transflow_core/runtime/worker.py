@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 Priority = Literal["now", "background", "idle"]
-"""When a job runs: in its client's turn; when no client waits; when no worker of this process does anything else."""
+"""When a job runs: in its client's turn; when no worker of this process does what a client waits for; when none does
+anything else. Beside a photograph whose faces are looked for, previews took both cores, and it took twice as long."""
 _PRIORITIES: tuple[Priority, ...] = ("now", "background", "idle")
-_IDLE = 2
 # Somebody may invent sessions without end. Where there are more, those that wait for nothing begin anew.
 _MOST_SERVED = 1000
 # Seconds that a job of each priority waits after those before it: a request is many small jobs, one after another, and
 # each would wait for another's between them.
 _QUIET = (0.0, 0.1, 0.5)
+_LOOK_AGAIN = 0.2  # seconds: another worker does not say when it ends
 
 T = TypeVar("T")
 W = TypeVar("W", bound="Worker")
@@ -56,7 +57,7 @@ def _current_client() -> tuple[Hashable, ...]:
 
 
 class _Activity:
-    """How many jobs run that are not idle, in all workers of this process, and when the last one ended."""
+    """How many jobs of some priorities run, in all workers of this process, and when the last one ended."""
 
     def __init__(self) -> None:
         self._lock, self._running, self.ended = threading.Lock(), 0, -math.inf
@@ -71,7 +72,8 @@ class _Activity:
             self.ended = math.inf if self._running else now
 
 
-_activity = _Activity()
+# What background jobs wait for, and what idle ones do: all that come before them.
+_before = _Activity(), _Activity()
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +108,6 @@ class Worker:
         self._thread = self._executor.submit(threading.current_thread).result()
         self._lock = threading.Condition()
         self._waiting: list[_Job] = []
-        self._answered = -math.inf  # when the last job ended that a client waited for
         self._served: dict[tuple[Hashable, ...], float] = {}  # seconds of each client, and of each part of one
         # Seconds of what was served last, by what it is a part of: where a new one begins.
         self._now: dict[tuple[Hashable, ...], float] = {}
@@ -159,18 +160,18 @@ class Worker:
 
     def _step(self) -> None:
         with self._lock:
-            while (rest := self._rest()) > 0:
+            while not (cancelled := self._cancelled()) and (rest := self._rest()) > 0:
                 self._lock.wait(rest)
-            cancelled = [job for job in self._waiting if job.cancel is not None and job.cancel.is_set()]
             self._waiting = [job for job in self._waiting if job not in cancelled]
-            job = self._next()
+            job = None if cancelled else self._next()  # each of the others has a step of its own
         for one in cancelled:  # at once: a turn in the background may take minutes
             if one.future.set_running_or_notify_cancel():
                 one.future.set_exception(Cancelled())
         if job is None:
             return
-        if job.queue[0] < _IDLE:
-            _activity.begin()
+        activities = _before[job.queue[0] :]
+        for activity in activities:
+            activity.begin()
         begun = time.perf_counter()
         result = error = None
         try:
@@ -178,11 +179,10 @@ class Worker:
         except BaseException as raised:
             error = raised
         ended = time.perf_counter()
-        if job.queue[0] < _IDLE:
-            _activity.end(ended)
+        for activity in activities:
+            activity.end(ended)
         with self._lock:
             self._running = ()
-            self._answered = self._answered if job.queue[0] else ended
             for level in _levels(job.queue):
                 self._served[level] += ended - begun
         if error is None:
@@ -190,11 +190,14 @@ class Worker:
         else:
             job.future.set_exception(error)
 
+    def _cancelled(self) -> list[_Job]:
+        return [job for job in self._waiting if job.cancel is not None and job.cancel.is_set()]
+
     def _rest(self) -> float:
         """Seconds for which all that wait still have to, since a request may go on."""
         priority = min((job.queue[0] for job in self._waiting), default=0)
-        ended = (-math.inf, self._answered, _activity.ended)[priority]
-        return min(ended + _QUIET[priority] - time.perf_counter(), 1.0)  # another worker does not say when it ends
+        ended = _before[priority - 1].ended if priority else -math.inf
+        return min(ended + _QUIET[priority] - time.perf_counter(), _LOOK_AGAIN)
 
     def _order(self, queue: tuple[Hashable, ...]) -> tuple[Any, ...]:
         """Its priority, and the seconds of its client and of each part of it: the smallest comes first."""
