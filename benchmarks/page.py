@@ -7,6 +7,7 @@ there.
     python -m benchmarks.page
     python -m benchmarks.page --strip     # how far a cross-fade is from the true images, by the number of λ
     python -m benchmarks.page --photos FOLDER [--tree OTHER ...]     # five photographs to their samples, in turn
+    python -m benchmarks.page --photos FOLDER --line 5     # the same from another machine: megabits a second
 
 Needs Debian's chromium and an idle machine.
 """
@@ -25,6 +26,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -38,6 +40,7 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--host-resolver-rules=MAP away.test 127.0.0.1",  # the server, as a page of another machine
 ]
 MOVES, RELEASES = 30, 8
 SETS = ("paintings", "drawings", "red_hair", "sepia", "sketch")
@@ -97,7 +100,7 @@ _OWN = """
   look();
 })
 """
-MEGAPIXELS = 12  # of a telephone's photograph
+MEGAPIXELS, GRAIN = 12, 8  # of a telephone's photograph, and the deviation of its noise in levels of 255
 _PLACES = 48  # of the errors: even numbers of steps divide it
 
 
@@ -177,8 +180,9 @@ def delays(url: str, prior: str) -> dict[str, list[float]]:
     return found
 
 
-def photographs(folder: Path, pixels: float, cut: int) -> list[Any]:
-    """Five files as a browser uploads them, of so many pixels or as they are for 0; another `cut`, other content."""
+def photographs(folder: Path, pixels: float, cut: int, grain: float = 0) -> list[Any]:
+    """Five files as a browser uploads them, of so many pixels or as they are for 0; another `cut`, other content.
+    `grain` makes an enlarged picture as many bytes as a camera's."""
     found = []
     for path in find_images([folder])[:5]:
         with Image.open(path) as file:
@@ -186,22 +190,27 @@ def photographs(folder: Path, pixels: float, cut: int) -> list[Any]:
         if pixels:
             scale = math.sqrt(pixels / (image.width * image.height))
             image = image.resize((round(scale * image.width), round(scale * image.height)), Image.Resampling.LANCZOS)
+        if grain:
+            noise = np.random.default_rng(cut).normal(0, grain, (image.height, image.width, 3))
+            image = Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))
         image.crop((cut, cut, *image.size)).save(buffer := io.BytesIO(), "JPEG", quality=88)
         found.append({"name": f"{path.stem}.jpg", "mimeType": "image/jpeg", "buffer": buffer.getvalue()})
     return found
 
 
-def drops(tree: Path, folder: Path, pixels: float, count: int = 4) -> list[float]:
+def drops(tree: Path, folder: Path, pixels: float, line: float = 0, count: int = 4) -> list[float]:
     """Seconds from five photographs to their samples, on a server that starts; the first as soon as the page is there.
 
     Args:
         tree: the checkout whose page it is.
         folder, pixels: see `photographs`.
+        line: megabits a second of the way to the server, which is another machine for the page; 0 for none.
     """
     from playwright.sync_api import sync_playwright
 
-    found, uploads = [], [photographs(folder, pixels, 1 + cut) for cut in range(count)]
+    found, uploads = [], [photographs(folder, pixels, 1 + cut, GRAIN if line else 0) for cut in range(count)]
     process, url, _ = serve(tree=tree)
+    url = url.replace("127.0.0.1", "away.test") if line else url
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
@@ -212,6 +221,10 @@ def drops(tree: Path, folder: Path, pixels: float, count: int = 4) -> list[float
                 page.wait_for_function("/exists/.test(document.querySelector('#faces-status')?.innerText)")
                 if index:
                     page.wait_for_timeout(20_000)  # for all that follows a start
+                if line:
+                    rates = {"downloadThroughput": -1, "uploadThroughput": line * 1e6 / 8}
+                    how = {"offline": False, "latency": 30, **rates}
+                    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", how)
                 page.set_input_files("#evidence-files input[type=file]", files)
                 found.append(page.evaluate(_OWN) / 1000)
                 page.close()
@@ -259,13 +272,14 @@ def main() -> None:
     arguments.add_argument("--prior", action="append", help="of these alone; may be given again")
     arguments.add_argument("--photos", type=Path, help="five photographs of this folder to their samples instead")
     arguments.add_argument("--tree", type=Path, action="append", help="another checkout, in turn; may be given again")
+    arguments.add_argument("--line", type=float, default=0, help="megabits a second from the visitor to the server")
     options = arguments.parse_args()
     if options.photos:
         print("| checkout | megapixels | just opened | later |\n|---|---|---|---|")
-        for pixels in (0, MEGAPIXELS * 1e6):
+        for pixels in (MEGAPIXELS * 1e6,) if options.line else (0, MEGAPIXELS * 1e6):
             size = f"{pixels / 1e6:g}" if pixels else "as they are"
             for tree in (ROOT, *(options.tree or ())):
-                first, *others = drops(tree, options.photos, pixels)
+                first, *others = drops(tree, options.photos, pixels, options.line)
                 later = f"{statistics.median(others):.1f} s ({min(others):.1f}-{max(others):.1f})"
                 print(f"| {tree.name} | {size} | {first:.1f} s | {later} |", flush=True)
         return

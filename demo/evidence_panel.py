@@ -54,17 +54,22 @@ OWN, NOT_KEPT = "own", "Your photos were not kept, and no link has them. Add the
 _BLANK = Image.new("RGB", (64, 64), "#6366f1")  # of a saved posterior, in the row of sets
 
 
-def files_button(label: str, kinds: Iterable[str], *, elem_id: str, note: str = "", **options: Any) -> gr.UploadButton:
-    """A button for files in a box of this id; `static/anywhere.js` adds what is dropped or pasted near it."""
-    with gr.Column(elem_id=elem_id, elem_classes="takes-files"):
+def files_button(
+    label: str, kinds: Iterable[str], *, elem_id: str, note: str = "", whole: bool = False, **options: Any
+) -> gr.UploadButton:
+    """A button for files in a box of this id; `static/anywhere.js` adds what is dropped or pasted near it. But where
+    `whole` pictures are used, and not the faces in them alone, the browser may send large photographs smaller."""
+    with gr.Column(elem_id=elem_id, elem_classes=["takes-files"] if whole else ["takes-files", "takes-faces"]):
         files = gr.UploadButton(label, file_count="multiple", file_types=sorted(kinds), **options)
         gr.HTML(note + "<p class='said' role='status'></p>", js_on_load=static("stays.js"), label="Files")
     return files
 
 
-def drop_zone(label: str, *, elem_id: str) -> tuple[gr.UploadButton, gr.Image]:
-    """A button for pictures and saved posteriors, `{elem_id}-files`, and the camera, `{elem_id}-camera`."""
-    files = files_button(label, {*IMAGE_SUFFIXES, ".safetensors"}, elem_id=f"{elem_id}-files", note=_STAYS)
+def drop_zone(label: str, *, elem_id: str, whole: bool = False) -> tuple[gr.UploadButton, gr.Image]:
+    """A button for pictures and saved posteriors, `{elem_id}-files`, and the camera, `{elem_id}-camera`; `whole` as of
+    `files_button`."""
+    kinds = {*IMAGE_SUFFIXES, ".safetensors"}
+    files = files_button(label, kinds, elem_id=f"{elem_id}-files", note=_STAYS, whole=whole)
     with gr.Accordion("Camera or clipboard", open=False):
         camera = gr.Image(
             sources=["webcam", "clipboard"],

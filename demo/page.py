@@ -184,7 +184,8 @@ def launch(demo: Page, **options: Any) -> Any:
         launched = demo.launch(
             theme=THEME,
             css=CSS,
-            head=f"<script>{static('stream.js')}</script>",  # before the page's first request; `js` may come after it
+            # Before the page's first request; `js` may come after it.
+            head=f"<script>{static('sending.js')}{static('stream.js')}</script>",
             js=f"() => {{{static('paint.js')}({static('anywhere.js')})()}}",
             show_error=True,
             max_file_size="64mb",

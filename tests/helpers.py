@@ -32,6 +32,7 @@ CHROMIUM_ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--host-resolver-rules=MAP away.test 127.0.0.1",  # a page of another machine
 ]
 
 

@@ -15,18 +15,27 @@
     input.files = transfer.files;
     input.dispatchEvent(new Event('change', {bubbles: true}));
   };
-  // What is no picture is named in words, where Gradio would list twenty endings. The others are sent.
-  addEventListener('change', event => {
-    const input = event.target, said = input.closest?.('.takes-files')?.querySelector('.said');
-    if (!said || input.type !== 'file') return;
+  // What is no picture is named in words, where Gradio would list twenty endings; so is what is too large, for which it
+  // sends nothing. The others are sent, lighter where they may be (sending.js).
+  const most = window.gradio_config?.max_file_size ?? Infinity, ready = new WeakSet();
+  addEventListener('change', async event => {
+    const input = event.target, zone = input.closest?.('.takes-files'), said = zone?.querySelector('.said');
+    if (!said || input.type !== 'file' || ready.delete(input)) return;
     const ends = input.accept.split(',').map(one => one.trim()), files = [...input.files];
-    const fine = files.filter(({name}) => ends.some(end => name.toLowerCase().endsWith(end)));
-    if (fine.length < files.length) {
+    const isPicture = ({name}) => ends.some(end => name.toLowerCase().endsWith(end));
+    const fine = files.filter(file => isPicture(file) && file.size <= most);
+    said.textContent = files.filter(file => !fine.includes(file)).map(file =>
+      isPicture(file) ? `${file.name} is larger than ${most / 2 ** 20} MB.` : `${file.name} is no picture.`).join(' ');
+    const lighten = zone.matches('.takes-faces') && sending.areHeavy(fine);
+    if (lighten || fine.length < files.length) {
       event.stopImmediatePropagation();
-      if (fine.length) add(input, fine);
+      const sent = lighten ? await sending.lighter(fine) : fine;
+      if (sent.length) {
+        ready.add(input);
+        add(input, sent);
+      }
     }
     setTimeout(() => { input.value = ''; });  // else the same files, chosen again, would be no change
-    said.textContent = files.filter(one => !fine.includes(one)).map(({name}) => `${name} is no picture.`).join(' ');
   }, true);
   const mark = zone => {
     document.querySelectorAll('.dropping').forEach(one => one.classList.remove('dropping'));

@@ -146,7 +146,7 @@ class Restyle:
         self._engines = model.engines
         with gr.Row(elem_id="restyle-tab"):
             with gr.Column(scale=3, min_width=280):
-                self._files, self._camera = drop_zone("+ Add photos", elem_id="restyle")
+                self._files, self._camera = drop_zone("+ Add photos", elem_id="restyle", whole=True)
                 self._which = gr.Radio([], label="Photo", visible=False, elem_id="restyle-which")
                 self._faces = gr.HTML("", elem_id="restyle-faces", elem_classes="status", label="Faces")
                 self._try = gr.Button(_SAMPLE, elem_id="restyle-try", size="sm")
