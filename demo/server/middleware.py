@@ -28,6 +28,7 @@ from starlette.responses import JSONResponse
 from .admission import API, EVENTS, RATE, UPLOADS
 from .errors import message_of
 from .files import FILE, Cleanup
+from .html import Html
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -92,6 +93,7 @@ class ServerMiddleware:
 
     def __init__(self, app: Callable, files: Cleanup) -> None:
         self._app, self._files, self._uploads = app, files, Uploads()
+        self._html = Html(app)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """As ASGI has it."""
@@ -143,8 +145,9 @@ class ServerMiddleware:
                     of_others |= await run_in_threadpool(lambda: self._uploads.of_others(_plain(body), visitors))
             if of_others:
                 raise HTTPException(403, "This file is another visitor's: upload your own.")
+            app = self._html if request.method == "GET" and path in ("", scope.get("root_path")) else self._app
             with API.awaited(waits_for), EVENTS.awaited(waits_for):
-                await self._app(scope, receive, sending)
+                await app(scope, receive, sending)
         except ClientDisconnect:
             return  # nobody waits for an answer
         except Exception as error:

@@ -6,6 +6,7 @@
 const MOST = 10, TAB = 'studio';
 const undo = element.querySelector('.undo'), dialog = element.querySelector('dialog');
 const last = {};  // the query of each tab's address
+const first = location.search.includes('tab=') ? '' : location.search;  // of the samples that are on their way
 const passed = new Set();  // states that were left again before their values came
 let states = [], now = null, going = false;
 let backs = 0;  // how often Undo was pressed since the browser last stepped back: it does so a moment later
@@ -131,7 +132,9 @@ const actions = {
   link: copyLink,
 };
 // Other tabs: "address" brings the query of one, "tab-opened" its name.
+let left = false;
 const replace = tab => {
+  left = true;
   history.replaceState({tab, id: now, query: last[tab], depth: depth()}, '', '?' + (last[tab] ?? 'tab=' + tab));
 };
 document.addEventListener('address', event => {
@@ -143,4 +146,5 @@ document.addEventListener('tab-opened', ({detail}) => {
   // The tab inside that is open there says nothing, unless it is another one than before.
   const inside = detail === 'behind' && document.querySelector('#behind [role=tab][aria-selected=true]')?.dataset.tabId;
   if (now !== null || detail !== TAB) replace(inside || detail);
+  else if (left) history.replaceState(null, '', location.pathname + first);  // back before the first samples
 });

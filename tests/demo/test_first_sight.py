@@ -1,8 +1,10 @@
 """The page for a first-time visitor, and for a link of an earlier version."""
 
+import io
 import re
 
 import numpy as np
+import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -17,8 +19,8 @@ from transflow_core.posterior import resolve
 from transflow_core.priors.catalogue import load_prior
 from transflow_core.recipes import Method
 
-from ..helpers import frames
-from .conftest import researchers, says
+from ..helpers import TIMEOUT, frames
+from .conftest import researchers, says, waited
 from .test_studio import wait_samples, wait_slider, wait_status
 
 SIZE_JS = "at => parseFloat(getComputedStyle(document.querySelector(at)).fontSize)"
@@ -58,6 +60,48 @@ def test_it_opens_with_samples_and_their_images_all_in_sight_at_once(new_page, s
     page.get_by_role("link", name="no images: the model alone").click()
     wait_status(page, "No images yet: samples of the model. Add images to steer them")
     says(page, "#faces-status", "They are the model's own.")
+
+
+@pytest.mark.parametrize("width", [1280, 1920, 390])
+def test_the_first_face_is_seen_before_the_scripts_have_come(new_page, served, width):
+    """Where the page has it then."""
+    page, held, go = new_page(width=width, height=844, touch=width == 390), [], []
+    page.route("**/assets/*.js", lambda route: route.continue_() if go else held.append(route))
+    page.goto(served, wait_until="commit")
+    cover, face = page.locator("#cover"), page.locator("#cover i").first
+    expect(cover.locator("h1")).to_have_text("Transflow Studio")
+    expect(face).to_have_css("background-image", re.compile("data:image/jpeg"))
+    before, title = face.bounding_box(), cover.locator("h1").bounding_box()
+    seen = _picture(face)
+    go.append(True)
+    for route in held:
+        route.continue_()
+    expect(cover).to_have_count(0)
+    for one, selector in ((before, "#sheet .large"), (title, "#title h1")):
+        after = page.locator(selector).bounding_box()
+        assert all(abs(one[key] - after[key]) <= 4 for key in "xy"), selector
+    wait_samples(page)
+    large = _picture(page.locator("#sheet .large"))
+    assert seen.width > 300 and abs(seen.width - large.width) <= 2
+    assert np.abs(np.asarray(seen.resize(large.size), float) - np.asarray(large)).mean() < 8
+
+
+def _picture(element):
+    """What is seen there, once it is decoded."""
+
+    def seen():
+        image = Image.open(io.BytesIO(element.screenshot())).convert("RGB")
+        return image if np.asarray(image).std() > 20 else None
+
+    return waited(seen)
+
+
+def test_a_link_to_other_samples_shows_none_before(new_page, served_small):
+    page = new_page()
+    page.route("**/assets/*.js", lambda route: None)
+    page.goto(f"{served_small}/?example=sepia", wait_until="commit")
+    expect(page.locator("#cover p")).to_have_text("Loading …")
+    expect(page.locator("#cover i").first).to_have_css("background-image", "none")
 
 
 def test_the_picture_that_the_page_opens_with_is_what_it_draws_and_has_the_same_large_face():
@@ -108,6 +152,18 @@ def test_one_slider_moves_likeness_and_lam_and_they_move_it(page, served_small):
     page.keyboard.press("End")
     wait_status(page, "λ/m = 10, ")
     wait_status(page, "posterior of the mean")
+
+
+def test_who_looks_at_another_tab_before_the_first_samples_comes_back_to_their_address(page, served_small, hold):
+    drawn = hold("sample")
+    page.goto(f"{served_small}/?example=none")
+    assert drawn.begun.wait(TIMEOUT)
+    for tab, query in (("Restyle", "tab=restyle"), ("Studio", "example=none")):
+        page.get_by_role("tab", name=tab, exact=True).click()
+        page.wait_for_url(f"{served_small}/?{query}")
+    drawn.go_on.set()
+    says(page, "#faces-status", "They are the model's own.")
+    assert "example=none" in page.url and "tab=" not in page.url
 
 
 def test_the_panel_for_researchers_stays_as_it_was_left(page, served_small):

@@ -306,7 +306,11 @@ def test_what_a_link_to_the_page_shows(served_small):
     with urlopen(served_small) as answer:
         page = answer.read().decode()
     assert '<meta property="og:image" content="preview.jpg"' in page and "Show it a few faces" in page
-    assert '<meta property="og:title" content="Transflow Studio"' in page
+    # A reader takes the first of several, and follows the address that a page names for itself.
+    about = re.findall(
+        r'<meta (?:property|name)="(?:og|twitter):(?:title|image|url|creator)"\s+content="([^"]*)"', page
+    )
+    assert set(about) == {"Transflow Studio", "preview.jpg"}
     with urlopen(f"{served_small}/favicon.ico") as answer:
         assert answer.read() == (FOLDER / "icon.svg").read_bytes()
     with urlopen(f"{served_small}/preview.jpg") as answer, Image.open(io.BytesIO(answer.read())) as image:

@@ -101,6 +101,17 @@ def test_every_answer_has_the_headers(http, path):
     assert "frame-ancestors 'self' https://huggingface.co https://*.hf.space" in headers["content-security-policy"]
 
 
+def test_the_page_is_sent_compressed_to_who_reads_that(http):
+    sizes = []
+    for coding in ("gzip", "identity"):
+        with http.stream("GET", "/", headers={"accept-encoding": coding}) as answer:
+            assert answer.headers.get("content-encoding", "identity") == coding
+            sizes.append(len(b"".join(answer.iter_raw())))
+            assert sizes[-1] == int(answer.headers["content-length"])
+    assert 2 * sizes[0] < sizes[1]
+    assert not http.request("HEAD", "/").content
+
+
 def test_the_page_works_under_its_policy_and_talks_to_nobody_else(served_small, new_page):
     page = new_page()  # a complaint on its console, as of what the policy refuses, fails this test
     asked = set()
