@@ -1,30 +1,34 @@
 // Files on their way to the server. Gradio's button shows nothing while it sends them, so a card at the foot of the page
-// says how far they are, and stops them; or says why they were not sent.
+// says how far they are, and stops them; or why they were not sent, and sends them again.
 const sending = (() => {
   const plain = window.fetch.bind(window), PATIENCE = 300;  // milliseconds: most files are sent by then
   let card = null;
-  const show = (text, stop, part) => {
+  // A text; with a part, a bar and a button that stops the work; else one that does it again.
+  const show = (text, act, part) => {
     if (!card) {
       card = document.createElement('div');
       card.id = 'sending';
-      card.innerHTML = '<span role="status"></span><progress max="1"></progress><button type="button"></button>';
+      card.innerHTML = '<span role="status"></span><progress max="1"></progress><button type="button"></button>'
+        + '<button type="button">Close</button>';
       document.querySelector('#title').parentElement.append(card);  // Gradio keeps a page's styles within the page
+      card.lastChild.onclick = () => show('');
     }
-    const [words, bar, button] = card.children;
+    const [words, bar, button, close] = card.children, works = part !== undefined;
     card.hidden = !text;
     if (words.textContent !== text) words.textContent = text;
-    bar.hidden = part === undefined;
+    bar.hidden = !works;
     bar.value = part ?? 0;
-    button.textContent = bar.hidden ? 'Close' : 'Stop';
-    button.onclick = stop;
+    button.textContent = works ? 'Stop' : 'Try again';
+    button.onclick = act;
+    close.hidden = works;
   };
-  // How far a work is, once it takes long. Its end closes the card, or leaves words on it.
+  // How far a work is, once it takes long.
   const following = (text, stop) => {
     let late = false, part = 0;
     const soon = setTimeout(() => { late = true; show(text, stop, part); }, PATIENCE);
     return {
       at: now => { part = now; if (late) show(text, stop, part); },
-      end: (why = '') => { clearTimeout(soon); if (late || why) show(why, () => show('')); },
+      end: () => { clearTimeout(soon); if (late) show(''); },
     };
   };
   const named = files => files.length === 1 ? files[0].name : `${files.length} files`;
@@ -32,24 +36,31 @@ const sending = (() => {
   // XMLHttpRequest, since `fetch` does not say how much is sent. What was not sent is never answered: Gradio's button would
   // say it once more, in the words of a program.
   const send = (url, {body, headers}) => new Promise(done => {
-    const files = [...body.values()], request = new XMLHttpRequest();
-    const work = following(`Sending ${named(files)} …`, () => request.abort());
-    const failed = why => work.end(`${files.length === 1 ? 'The file was' : 'The files were'} not sent. ${why}`);
-    request.open('POST', url);
-    new Headers(headers).forEach((value, name) => request.setRequestHeader(name, value));
-    request.upload.onprogress = ({loaded, total}) => work.at(loaded / total);
-    request.onabort = () => work.end();
-    request.onerror = () => failed('The line broke. Add them again.');
-    request.onload = () => {
-      const {status, response} = request;
-      if (status < 400) {
+    const files = [...body.values()];
+    const attempt = () => {
+      if (card) show('');  // what the last one said
+      const request = new XMLHttpRequest(), work = following(`Sending ${named(files)} …`, () => request.abort());
+      const failed = why => {
         work.end();
-        done(new Response(response, {status}));
-      } else {
-        try { failed(JSON.parse(response).detail); } catch { failed(`The server answered ${status}.`); }
-      }
+        show(`${files.length === 1 ? 'The file was' : 'The files were'} not sent. ${why}`, attempt);
+      };
+      request.open('POST', url);
+      new Headers(headers).forEach((value, name) => request.setRequestHeader(name, value));
+      request.upload.onprogress = ({loaded, total}) => work.at(loaded / total);
+      request.onabort = () => work.end();
+      request.onerror = () => failed('The line broke.');
+      request.onload = () => {
+        const {status, response} = request;
+        if (status < 400) {
+          work.end();
+          done(new Response(response, {status}));
+        } else {
+          try { failed(JSON.parse(response).detail); } catch { failed(`The server answered ${status}.`); }
+        }
+      };
+      request.send(body);
     };
-    request.send(body);
+    attempt();
   });
   window.fetch = (what, how) => {
     const {pathname, search} = new URL(what.url ?? what, location.href);
