@@ -73,17 +73,18 @@ const sending = (() => {
   const SIDE = 2560, LARGE = 1_500_000;
   const here = ['localhost', '127.0.0.1', '[::1]'].includes(location.hostname);
   const made = async file => {
+    const image = new Image();  // it is drawn upright, which a bitmap is not in every browser
+    image.src = URL.createObjectURL(file);
     try {
-      const image = await createImageBitmap(file), scale = SIDE / Math.max(image.width, image.height);
+      await image.decode();
+      const {naturalWidth: width, naturalHeight: height} = image, scale = SIDE / Math.max(width, height);
       if (scale >= 1) return file;
-      const canvas = new OffscreenCanvas(Math.round(scale * image.width), Math.round(scale * image.height));
-      const paint = canvas.getContext('2d');
+      const canvas = new OffscreenCanvas(Math.round(scale * width), Math.round(scale * height)), paint = canvas.getContext('2d');
       paint.imageSmoothingQuality = 'high';
       paint.drawImage(image, 0, 0, canvas.width, canvas.height);
-      image.close();
       const blob = await canvas.convertToBlob({type: 'image/jpeg', quality: 0.9});
       return blob.size < file.size ? new File([blob], file.name, {type: blob.type}) : file;
-    } catch { return file; }
+    } catch { return file; } finally { URL.revokeObjectURL(image.src); }
   };
   const large = ({size, type}) => !here && size > LARGE && /^image\/(jpeg|hei[cf])$/.test(type);
   const lighter = async files => {
