@@ -8,7 +8,7 @@ const sending = (() => {
     if (!card) {
       card = document.createElement('div');
       card.id = 'sending';
-      card.innerHTML = '<span role="status"></span><progress max="1"></progress><button type="button"></button>'
+      card.innerHTML = '<span role="status"></span><progress max="1" aria-label="sent"></progress><button type="button"></button>'
         + '<button type="button">Close</button>';
       document.querySelector('#title').parentElement.append(card);  // Gradio keeps a page's styles within the page
       card.lastChild.onclick = () => show('');

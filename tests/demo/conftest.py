@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import math
+import os
 import re
 import shlex
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,7 +38,23 @@ WAIT = 1000 * TIMEOUT  # milliseconds
 expect.set_options(timeout=WAIT)  # else it waits for five seconds, whatever a page's own timeout is
 FILE = {"_type": "gradio.FileData"}
 TINY, OTHER = "tiny.safetensors", "other.safetensors"
+_STATUS = pytest.StashKey[int]()
 EXAMPLES = {key: [str(file) for file in example.files] for key, example in example_sets().items()}
+
+
+def pytest_unconfigure(config) -> None:
+    """End at once. A thread of Gradio may still compute for a page that is closed, and where Python takes such a thread
+    down in the midst of C++, the process aborts after all tests have passed."""
+    if (status := config.stash.get(_STATUS, None)) is not None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session, exitstatus) -> None:
+    """For `pytest_unconfigure`."""
+    session.config.stash[_STATUS] = int(exitstatus)
 
 
 @pytest.fixture(scope="session")
