@@ -57,8 +57,8 @@ _BLANK = Image.new("RGB", (64, 64), "#6366f1")  # of a saved posterior, in the r
 def files_button(
     label: str, kinds: Iterable[str], *, elem_id: str, note: str = "", whole: bool = False, **options: Any
 ) -> gr.UploadButton:
-    """A button for files in a box of this id; `static/anywhere.js` adds what is dropped or pasted near it. But where
-    `whole` pictures are used, and not the faces in them alone, the browser may send large photographs smaller."""
+    """A button for files in a box of this id; `static/anywhere.js` adds what is dropped or pasted near it. The browser
+    may send large photographs smaller, unless `whole` pictures are used, and not the faces in them alone."""
     with gr.Column(elem_id=elem_id, elem_classes=["takes-files"] if whole else ["takes-files", "takes-faces"]):
         files = gr.UploadButton(label, file_count="multiple", file_types=sorted(kinds), **options)
         gr.HTML(note + "<p class='said' role='status'></p>", js_on_load=static("stays.js"), label="Files")

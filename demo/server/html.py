@@ -14,6 +14,7 @@ from ..static import static
 # Of the card that a link to the page becomes, a reader takes the first title, and goes to the address that is named.
 _GRADIOS = re.compile(rb"<meta [^>]*(?:gradio|\{url\}|Click to try)[^>]*>", re.IGNORECASE)
 _SCRIPT, _APP = b"<script", b"<gradio-app"
+_COVERED = static("cover.html").encode() + _APP
 
 
 def ours(page: bytes) -> bytes:
@@ -24,7 +25,7 @@ def ours(page: bytes) -> bytes:
         b'<script></script>'
     """
     head, script, rest = page.partition(_SCRIPT)
-    return _GRADIOS.sub(b"", head) + script + rest.replace(_APP, static("cover.html").encode() + _APP, 1)
+    return _GRADIOS.sub(b"", head) + script + rest.replace(_APP, _COVERED, 1)
 
 
 class Html:
@@ -50,9 +51,9 @@ class Html:
                 begun.append(message)
                 return
             if begun:
-                if body := message.get("body", b""):
-                    message = {**message, "body": (body := ours(body))}
-                    MutableHeaders(scope=begun[0])["content-length"] = str(len(body))
+                if message.get("body"):
+                    message["body"] = ours(message["body"])
+                    MutableHeaders(scope=begun[0])["content-length"] = str(len(message["body"]))
                 await send(begun.pop())
             await send(message)
 

@@ -108,7 +108,7 @@ class ServerMiddleware:
         cookie = request.cookies.get(_COOKIE, "")
         visitor = cookie if re.fullmatch("[0-9a-f]{32}", cookie) else ""
         path = unquote(scope["path"]).rstrip("/")
-        uploads = request.method == "POST" and path.endswith("/upload")
+        uploads, is_page = request.method == "POST" and path.endswith("/upload"), path in ("", scope.get("root_path"))
 
         async def sending(message: Message) -> None:
             nonlocal begun
@@ -117,7 +117,7 @@ class ServerMiddleware:
                 message.setdefault("headers", [])
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
-                if not visitor and path in ("", scope.get("root_path")):
+                if not visitor and is_page:
                     headers.append("set-cookie", _new_cookie(request))
             elif uploads:
                 count = self._uploads.add(message.get("body", b"").decode("latin-1"), visitor or caller)
@@ -145,7 +145,7 @@ class ServerMiddleware:
                     of_others |= await run_in_threadpool(lambda: self._uploads.of_others(_plain(body), visitors))
             if of_others:
                 raise HTTPException(403, "This file is another visitor's: upload your own.")
-            app = self._html if request.method == "GET" and path in ("", scope.get("root_path")) else self._app
+            app = self._html if request.method == "GET" and is_page else self._app
             with API.awaited(waits_for), EVENTS.awaited(waits_for):
                 await app(scope, receive, sending)
         except ClientDisconnect:
