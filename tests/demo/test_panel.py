@@ -357,6 +357,13 @@ def test_faces_of_a_picture_are_chosen(studio, group):
     assert page.locator(CARDS).count() == 3 and not page.locator(f"{CARDS} .all").count()
     page.click("#history .undo")
     wait_status(page, "m = 2 ")
+    # A mark of the picture does not cover the button below it.
+    page.click(f"{CARDS} .open")
+    page.fill(f"{DETAILS} input", "3")
+    page.press(f"{DETAILS} input", "Enter")
+    wait_status(page, "m = 4 ")
+    mark, button = (page.locator(f"{CARDS} {part}").bounding_box() for part in (".badge", ".all"))
+    assert mark["y"] + mark["height"] <= button["y"]
 
 
 def test_files_dropped_or_pasted_anywhere_become_evidence(studio):
