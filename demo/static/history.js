@@ -28,9 +28,11 @@ const show = () => {
     return button;
   }));
 };
-// The first four samples, small.
-const thumbnail = () => {
-  const sheet = document.querySelector('#sheet .stage img'), part = document.createElement('canvas');
+// The first four samples, small. The sheet is decoded apart: see `sheet.js`.
+const thumbnail = async () => {
+  const sheet = new Image(), part = document.createElement('canvas');
+  sheet.src = document.querySelector('#sheet .stage img').src;
+  await sheet.decode().catch(() => {});
   part.width = part.height = 88;
   const side = Math.min(sheet.naturalWidth, sheet.naturalHeight, 2 * 132);
   part.getContext('2d').drawImage(sheet, 0, 0, side, side, 0, 0, 88, 88);
@@ -57,10 +59,8 @@ const keep = async entry => {
   going = false;
   if (away) replace(away);
   show();
-  const sheet = document.querySelector('#sheet .stage img');
   await new Promise(done => requestAnimationFrame(done));
-  await sheet.decode().catch(() => {});
-  const state = {...entry, picture: thumbnail()}, known = states.findIndex(one => one.id === entry.id);
+  const state = {...entry, picture: await thumbnail()}, known = states.findIndex(one => one.id === entry.id);
   if (known < 0) states = [...states, state].slice(-MOST); else states[known] = state;
   show();
   if (dialog.open && !card) draw();  // newer samples may have put out what was asked of those before

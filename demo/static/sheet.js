@@ -4,12 +4,12 @@ const MOST_PINS = 12;
 const find = selector => element.querySelector(selector);
 const picture = find('.stage img'), cells = find('.cells'), large = find('.large'), face = find('.large img');
 const canvases = [find('.stage canvas'), find('.large canvas')], compare = find('.compare'), badge = find('.badge');
-let strip = null, sprite = null, stripVersion = 0, sheetVersion = 0, at = 0, full = null, sample = null, pins = [];
+let sheet = null, strip = null, sprite = null, stripVersion = 0, sheetVersion = 0, at = 0, full = null, sample = null, pins = [];
 let comparing = false;
 
 // The sheet and what moves over it --------------------------------------------------------------------------------
 
-const serves = () => sprite && props.value && props.value.strip === strip.serial;
+const serves = () => sheet && sprite && props.value && props.value.strip === strip.serial;
 const compares = () => serves() && strip.bare;
 const show = text => { badge.hidden = !text; badge.textContent = text; };
 // Where a sample is on the sheet; `scale` is 1/2 on a sprite.
@@ -18,7 +18,7 @@ const place = (index, scale = 1) => {
   return [gap + (index % columns) * step, gap + Math.floor(index / columns) * step, cell, cell].map(one => one * scale);
 };
 const overlay = (position, text) => {
-  const {width, height} = strip, [x, y, side] = place(at, width / picture.naturalWidth);
+  const {width, height} = strip, [x, y, side] = place(at, width / sheet.width);
   [[canvases[0], 0, 0, width, height], [canvases[1], x, y, side, side]].forEach(([canvas, left, top, wide, high]) => {
     if (canvas.width !== wide || canvas.height !== high) { canvas.width = wide; canvas.height = high; }
     const paint = canvas.getContext('2d');
@@ -38,9 +38,12 @@ const showSheet = async () => {
   const version = ++sheetVersion;
   at = Math.min(value.large ?? at, value.n - 1);  // now: the sample in full may come before the sheet is decoded
   picture.src = value.src; picture.alt = value.alt; picture.hidden = false;
-  await picture.decode().catch(() => {});
+  // Decoded apart: in Firefox an image that gets another address has the pixels of the last one for a while.
+  const [decoded] = await Promise.all([bitmapOf(value.src), picture.decode().catch(() => {})]);
   if (version !== sheetVersion) return;
-  find('.stage').style.aspectRatio = picture.naturalWidth + ' / ' + picture.naturalHeight;
+  sheet = decoded;
+  const {width, height} = sheet;
+  find('.stage').style.aspectRatio = width + ' / ' + height;
   if (!comparing) uncover();
   compare.disabled = !compares();
   const {n, columns} = value;
@@ -54,7 +57,6 @@ const showSheet = async () => {
     }));
   }
   // On a phone each cell shows its own part of the sheet.
-  const {naturalWidth: width, naturalHeight: height} = picture;
   cells.style.setProperty('--sheet', `url("${value.src}")`);
   cells.childNodes.forEach((cell, index) => {
     const [x, y, side] = place(index);
@@ -111,7 +113,7 @@ window.addEventListener('blur', () => hold(false));
 const crop = index => {
   const part = document.createElement('canvas');
   part.width = part.height = props.value.cell;
-  part.getContext('2d').drawImage(picture, ...place(index), 0, 0, part.width, part.height);
+  part.getContext('2d').drawImage(sheet, ...place(index), 0, 0, part.width, part.height);
   return part.toDataURL('image/jpeg', 0.92);
 };
 const showFace = value => {  // first cut from the sheet, and a moment later at full quality from the server
@@ -217,9 +219,8 @@ const actions = {
   restyle: () => drop('Restyle', '#restyle-files'),
   more: () => document.dispatchEvent(new CustomEvent('more-like-this', {detail: sample.index})),
   copy: async () => {
-    const blob = await blobOf(sample);
-    try {
-      await navigator.clipboard.write([new ClipboardItem({'image/png': blob})]);
+    try {  // at once, with the picture to come: Safari copies nothing after a wait
+      await navigator.clipboard.write([new ClipboardItem({'image/png': blobOf(sample)})]);
       report('Copied to the clipboard.');
     } catch { report('This browser does not let a page copy pictures. Save the picture instead.'); }
   },
