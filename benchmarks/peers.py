@@ -20,9 +20,10 @@ import torch
 from torch import nn
 
 from transflow_core.flows.base import place
-from transflow_core.flows.fused import fuse
-from transflow_core.flows.glow import Glow, GlowConfig, LevelConfig
+from transflow_core.flows.fused import GuardedFlow
+from transflow_core.flows.glow import GlowConfig, LevelConfig
 from transflow_core.flows.layers import CouplingConfig, initialise
+from transflow_core.flows.wavelet import build_flow
 from transflow_core.runtime.devices import on_cores
 
 from .timing import convolution_peak, flops_of, in_turn, timed
@@ -104,10 +105,10 @@ def main() -> None:
     torch.manual_seed(0)
     first = torch.rand(16, 3, 64, 64) - 0.5
     theirs = normflows_glow(CONFIG, first).eval()
-    flow = Glow(CONFIG, torch.Generator().manual_seed(0))
+    flow = build_flow(CONFIG, torch.Generator().manual_seed(0))
     initialise(flow, first)
     flow = place(flow, torch.device("cpu"))
-    form = fuse(flow)
+    form = GuardedFlow(flow)
     if given.profile:
         with torch.inference_mode():
             print_profile(form, 16)

@@ -21,8 +21,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from transflow_core.flows import PixelConvention
 from transflow_core.flows.base import channels_last
-from transflow_core.flows.glow import Glow, GlowConfig, LevelConfig
+from transflow_core.flows.glow import GlowConfig, LevelConfig
 from transflow_core.flows.layers import CouplingConfig, initialise
+from transflow_core.flows.wavelet import build_flow
 from transflow_core.training.data import batch, first_images, prepare
 from transflow_core.training.measure import BitsPerDim
 from transflow_core.training.plan import PRESETS
@@ -52,7 +53,7 @@ class Run:
 
     def __init__(self, config: GlowConfig, images: NDArray[np.uint8]) -> None:
         self.images, self.steps, self.seconds = images, 0, 0.0
-        flow = Glow(config, torch.Generator().manual_seed(0))
+        flow = build_flow(config, torch.Generator().manual_seed(0))
         channels_last(flow)
         initialise(flow, first_images(images, PIXELS, 0))
         self.density = BitsPerDim(flow, PIXELS)

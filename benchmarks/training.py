@@ -18,9 +18,10 @@ import torch
 from torch import nn
 
 from transflow_core.flows.base import channels_last, compute_nets_in
-from transflow_core.flows.glow import Glow, GlowConfig, LevelConfig
+from transflow_core.flows.glow import GlowConfig, LevelConfig
 from transflow_core.flows.layers import CouplingConfig, initialise
 from transflow_core.flows.pixels import PixelConvention
+from transflow_core.flows.wavelet import build_flow
 from transflow_core.training.measure import BitsPerDim
 
 from .peers import normflows_glow
@@ -46,7 +47,7 @@ def _step(parameters: list[nn.Parameter], loss: Callable[[], torch.Tensor]) -> S
 
 def ours(config: GlowConfig, x: torch.Tensor, dtype: torch.dtype | None) -> tuple[Step, int]:
     """A step of ours, and the number of parameters."""
-    flow = Glow(config, torch.Generator().manual_seed(0))
+    flow = build_flow(config, torch.Generator().manual_seed(0))
     channels_last(flow)
     compute_nets_in(flow, dtype)
     density = BitsPerDim(flow, PixelConvention(bits=5))

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from transflow_core.checkpoints import CheckpointError, convert, memory
 from transflow_core.checkpoints.native import load_native, save_native
-from transflow_core.flows.fused import fuse
+from transflow_core.flows.fused import GuardedFlow
 from transflow_core.flows.glow import Glow, GlowConfig, LevelConfig
 from transflow_core.priors.catalogue import load_prior
 from transflow_core.priors.prior import standard_log_prob
@@ -29,7 +29,7 @@ def test_a_file_becomes_the_native_glow_with_the_projects_own_numbers(name, tmp_
     checkpoint = convert(path, options=made.options)
     assert checkpoint.metadata["format"] == made.format
     assert [list(shape) for shape in checkpoint.flow.latent_shapes] == made.latent_shapes
-    for flow in (checkpoint.flow, fuse(checkpoint.flow)):
+    for flow in (checkpoint.flow, GuardedFlow(checkpoint.flow)):
         with torch.inference_mode():
             z, log_det = flow.forward(made.x)
             back, inverse = flow.inverse(z)

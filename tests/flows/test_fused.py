@@ -12,9 +12,9 @@ from PIL import Image
 
 from transflow_core.flows import fused
 from transflow_core.flows.base import Guard
-from transflow_core.flows.fused import fuse
+from transflow_core.flows.fused import GuardedFlow
 from transflow_core.flows.glow import GlowConfig, LevelConfig
-from transflow_core.flows.wavelet import DetailConfig, WaveletConfig, read_config, unrolled
+from transflow_core.flows.wavelet import DetailConfig, WaveletConfig, read_config, unrolled, write_config
 from transflow_core.posterior import Posterior
 
 from ..helpers import EXAMPLES, by_local
@@ -46,7 +46,7 @@ def known(config, n):
     flow = built(config)
     x = torch.rand(n, config.channels, config.image_size, config.image_size, generator=torch.Generator().manual_seed(n))
     with torch.inference_mode():
-        return flow, fuse(flow), x - 0.5, flow(x - 0.5)[0]
+        return flow, GuardedFlow(flow), x - 0.5, flow(x - 0.5)[0]
 
 
 def far(z, norm=1e3):
@@ -66,7 +66,7 @@ def left(ranges, bounds, slack=0.0):
 
 @given(flows)
 def test_a_configuration_comes_back_from_json(config):
-    assert read_config(json.loads(json.dumps(config.to_dict()))) == config
+    assert read_config(json.loads(json.dumps(write_config(config)))) == config
 
 
 @given(flows, st.integers(1, 5), caches)
@@ -93,7 +93,7 @@ def test_what_is_noted_decodes_within_its_own_ranges_to_the_bit(config, n, cache
     _, form, x, z = known(config, n)
     with cached(cache):
         images, given_z = form.inverse(z)[0], z.clone()
-        noted, ranges = form.noted_inverse(z)
+        noted, ranges = form.decode_and_see(z)
         assert noted.equal(images) and ranges.shape == (n, 2, form.guarded) and (ranges[:, 0] <= ranges[:, 1]).all()
         for bounds in (ranges, union(ranges)):
             given_bounds = bounds.clone()
@@ -103,7 +103,7 @@ def test_what_is_noted_decodes_within_its_own_ranges_to_the_bit(config, n, cache
         # Encoding notes the same but for rounding.
         encoded, log_det, forth = form.noted_forward(x)
         assert encoded.equal((plain := form.forward(x))[0]) and log_det.equal(plain[1])
-        torch.testing.assert_close(form.noted_inverse(encoded)[1], forth, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(form.decode_and_see(encoded)[1], forth, atol=1e-3, rtol=1e-3)
 
 
 @some
@@ -111,7 +111,7 @@ def test_what_is_noted_decodes_within_its_own_ranges_to_the_bit(config, n, cache
 @torch.inference_mode()
 def test_nothing_leaves_the_ranges_where_it_would_without_them(config, n, cache):
     _, form, _, z = known(config, n)
-    bounds = union(form.noted_inverse(z)[1])
+    bounds = union(form.decode_and_see(z)[1])
     passed = []
 
     class Watched(Guard):
@@ -126,7 +126,7 @@ def test_nothing_leaves_the_ranges_where_it_would_without_them(config, n, cache)
         patch.setattr(fused, "Guard", Watched)
         images, excess = form.decode(far(z), bounds)
     assert passed and all(passed) and (excess > 1).all()
-    assert left(form.noted_inverse(far(z))[1], bounds).all()
+    assert left(form.decode_and_see(far(z))[1], bounds).all()
     # What comes out has passed the last of them, and one step's net and linear map: not further for a latent farther.
     further, more = form.decode(far(z, 1e6), bounds)
     assert (more > excess).all() and images.isfinite().all() and further.isfinite().all()
@@ -139,7 +139,7 @@ def test_nothing_leaves_the_ranges_where_it_would_without_them(config, n, cache)
 @torch.inference_mode()
 def test_each_image_of_a_batch_has_its_own_ranges(config, n, cache):
     _, form, _, z = known(config, n)
-    ranges = form.noted_inverse(z)[1]
+    ranges = form.decode_and_see(z)[1]
     z = z.roll(1, 0)  # each within another one's ranges
     alone = [form.decode(z[i : i + 1], ranges[i : i + 1]) for i in range(n)]
     with cached(cache):
@@ -154,7 +154,7 @@ def test_each_image_of_a_batch_has_its_own_ranges(config, n, cache):
 @torch.inference_mode()
 def test_coarse_images_are_the_means_of_whole_ones_within_the_same_ranges(config, n, off):
     _, form, _, z = known(config, n)
-    ranges = form.noted_inverse(z)[1]
+    ranges = form.decode_and_see(z)[1]
     z = z + off * far(z, 1.0)
     whole, excess = form.decode(z, ranges)
     for times in range(1, form.halvings + 1):

@@ -9,7 +9,7 @@ import torch
 
 from transflow_core.checkpoints.native import Checkpoint
 from transflow_core.flows import fused
-from transflow_core.flows.fused import fuse
+from transflow_core.flows.fused import GuardedFlow
 from transflow_core.flows.glow import GlowConfig, LevelConfig
 from transflow_core.flows.openvino import OpenVinoFlow
 from transflow_core.flows.pixels import PixelConvention
@@ -123,11 +123,11 @@ def library(tmp_path, monkeypatch):
 @torch.inference_mode()
 def test_openvino_is_the_fused_flow(config, library, tmp_path):
     flow = checkpoint(config).flow.requires_grad_(False)
-    ours, theirs = fuse(flow), OpenVinoFlow(flow, "tiny", fast=False)
+    ours, theirs = GuardedFlow(flow), OpenVinoFlow(flow, "tiny", fast=False)
     for n in (3, 1):
         x = torch.rand(n, config.channels, config.image_size, config.image_size) - 0.5
         z, _, ranges = ours.noted_forward(x)
-        calls = [("forward", x), ("noted_forward", x), ("noted_inverse", z)]
+        calls = [("forward", x), ("noted_forward", x), ("decode_and_see", z)]
         calls += [("decode", 4 * z, ranges, times) for times in range(ours.halvings + 1)]
         calls += [("decode", 4 * z, ranges, 0, ours.low_pass(4 * z, ours.halvings))] * (ours.halvings > 0)
         for name, *arguments in calls:

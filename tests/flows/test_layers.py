@@ -14,6 +14,7 @@ from transflow_core.flows.layers import (
     CouplingConfig,
     CouplingNet,
     InvertibleConv1x1,
+    factors_of,
 )
 from transflow_core.flows.wavelet import DetailConfig, DetailFlow, WaveletConfig, build_flow, haar_merge, haar_split
 
@@ -48,6 +49,12 @@ def built(config, scale=0.1):
 
 def plain(layer):
     return layer, layer, layer.inverse
+
+
+def mixing(matrix):
+    layer = InvertibleConv1x1(len(matrix))
+    layer.load_state_dict(factors_of(matrix))
+    return layer
 
 
 def split(prior):
@@ -98,16 +105,15 @@ def glow(side=4, **options):
 DETAILS = DetailConfig(2, 8, 4)
 LAYERS = {
     "actnorm": (4, lambda: plain(ActNorm(4))),
-    "conv1x1": (4, lambda: plain(InvertibleConv1x1(4, rng()))),
-    "conv1x1 from a matrix": (4, lambda: plain(InvertibleConv1x1.from_matrix(torch.randn(4, 4, generator=rng(3))))),
+    "conv1x1": (4, lambda: plain(mixing(torch.randn(4, 4, generator=rng(3)).double()))),
     **{f"coupling {n}": (4, lambda how=how: plain(Step(4, 8, how, (4, 4)).coupling)) for n, how in COUPLINGS.items()},
     "coupling with a context": (4, lambda: given(Coupling(CouplingNet(3, 4, 8, edge=True), CouplingConfig()))),
     "split": (4, lambda: split(Conv3x3(2, 4))),
     "split without a prior": (4, lambda: split(None)),
     "top": (4, lambda: plain(GaussianTop(4, 4, 4))),
     "haar": (4, haar),
-    "step": (4, lambda: plain(Step(4, 8, CouplingConfig(), (4, 4), generator=rng()))),
-    "details": (3, lambda: given(DetailFlow(1, 4, DETAILS, rng()))),
+    "step": (4, lambda: plain(Step(4, 8, CouplingConfig(), (4, 4)))),
+    "details": (3, lambda: given(DetailFlow(1, 4, DETAILS))),
     "glow": (1, lambda: whole(glow(position=True))),
     "glow, edge": (1, lambda: whole(glow(edge=True, coupling=COUPLINGS["OpenAI"]))),
     "glow, no split prior": (1, lambda: whole(glow(split_prior=False))),

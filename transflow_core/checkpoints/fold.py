@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..flows.base import reason
 from ..flows.glow import Glow, GlowConfig, LevelConfig
-from ..flows.layers import CouplingConfig, InvertibleConv1x1
+from ..flows.layers import CouplingConfig, factors_of
 from ..flows.pixels import PixelConvention
 from .layouts import Conv, Layout, Norm
 from .memory import require_memory
@@ -242,10 +242,9 @@ class _Fold:
                 "file does not say in which order"
             )
         try:
-            layer = InvertibleConv1x1.from_matrix(weight.T if layout.transposed else weight)
+            return factors_of(weight.T if layout.transposed else weight)
         except ValueError as error:
             raise self._wrong(f"{prefix}{error}") from error
-        return {key: tensor.detach() for key, tensor in layer.state_dict().items()}
 
     def _split(self, level: int) -> None:
         channels, split = self.config.level_shapes[level][0], self.layout.split

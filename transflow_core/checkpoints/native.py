@@ -27,7 +27,7 @@ from ..flows import Flow
 from ..flows.base import reason
 from ..flows.layers import InvertibleConv1x1
 from ..flows.pixels import PixelConvention
-from ..flows.wavelet import FlowConfig, TrainableFlow, WaveletConfig, build_flow, read_config, unrolled
+from ..flows.wavelet import FlowConfig, TrainableFlow, WaveletConfig, build_flow, read_config, unrolled, write_config
 from ..untrusted import open_safetensors, save_safetensors
 from .memory import require_memory
 from .tensors import LARGEST_HEADER, CheckpointError
@@ -210,11 +210,11 @@ def _config(name: str, pixels: PixelConvention, config: FlowConfig) -> dict[str,
         "name": name,
         "bits": pixels.bits,
         "pixel_offset": pixels.offset,
-        **config.to_dict(),
+        **write_config(config),
     }
     if (pixels.scale, pixels.noise) != (1.0, "uniform"):
         document |= {"pixel_scale": pixels.scale, "pixel_noise": pixels.noise}
-    return json.loads(json.dumps(document))
+    return document
 
 
 def _check_format(config: Mapping[str, Any], where: str) -> None:

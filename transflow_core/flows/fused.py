@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Flow, Guard, excess
+from .base import Guard, excess
 from .glow import Level, Step
 from .layers import Conv3x3, CouplingNet, InvertibleConv1x1, innermost_channels
 from .wavelet import DetailFlow, TrainableFlow, WaveletGlow, unrolled
@@ -37,24 +37,14 @@ _CACHE = 2**22
 images torch takes slower ways through a convolution, which costs more than the next cache does."""
 
 
-@torch.no_grad()
-def fuse(flow: Flow, nets: torch.dtype | None = None) -> Flow:
-    """The same flow, of its weights as they are now, without gradients; one that is no Glow is given back.
+class GuardedFlow:
+    """A flow fused, of its weights as they are now, without gradients. It can note and keep to the ranges of images.
 
     `nets` is the type in which the nets inside couplings compute; None is float32. Weights that need no change are
-    shared.
-    """
-    if isinstance(flow, TrainableFlow):
-        return GuardedFlow(flow, nets)
-    return flow
-
-
-class GuardedFlow:
-    """A fused flow, which can note the ranges of images, and decode within ranges.
-
-    `guarded` is R, how many channels are guarded: those that enter each coupling, and each level's log-scales.
+    shared. `guarded` is R, how many channels are guarded: those that enter each coupling, and each level's log-scales.
     """
 
+    @torch.no_grad()
     def __init__(self, flow: TrainableFlow, nets: torch.dtype | None = None) -> None:
         self.image_size, self.channels, self.latent_shapes = flow.image_size, flow.channels, flow.latent_shapes
         mixed = sum(len(part.log_diag) for part in flow.modules() if isinstance(part, InvertibleConv1x1))
@@ -100,15 +90,16 @@ class GuardedFlow:
         return images, excess(ranges, seen)
 
     def decode_and_see(
-        self, z: Tensor, ranges: Tensor, times: int = 0, known: Tensor | None = None
+        self, z: Tensor, ranges: Tensor | None = None, times: int = 0, known: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """As `decode`, and the images' own ranges, (n, 2, R), before they are clamped; what was given of other places.
 
-        Other places are those of details that smaller images leave out.
+        Other places are those of details that smaller images leave out. Without `ranges` there are none of these.
         """
         guard = Guard(ranges)
         images = self.low_pass(z, times, guard, known)
-        return images, torch.cat([cast(Tensor, guard.ranges), *reversed(guard.seen)], 2)
+        others = [] if guard.ranges is None else [guard.ranges]
+        return images, torch.cat([*others, *reversed(guard.seen)], 2)
 
     def noted_forward(self, x: Tensor, times: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """As `forward`, and the images' ranges, (n, 2, R): what is clamped when they are decoded.
@@ -118,12 +109,6 @@ class GuardedFlow:
         guard = Guard()
         z, log_det = unrolled(self._flow)[times](x, guard)
         return z, log_det, torch.cat(guard.seen, 2)
-
-    def noted_inverse(self, z: Tensor, times: int = 0) -> tuple[Tensor, Tensor]:
-        """Latents (n, D) -> (images (n, C, S, S), their ranges (n, 2, R)); of means as `noted_forward`."""
-        guard = Guard()
-        images = self.low_pass(z, times, guard)
-        return images, torch.cat(guard.seen[::-1], 2)
 
 
 def _fused(flow: TrainableFlow, nets: torch.dtype) -> TrainableFlow:

@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import torch
 import torch.nn.functional as F
@@ -61,11 +60,6 @@ class GlowConfig:
         """(C, H, W) of each level's latent, fine to coarse; the coarsest keeps all its channels."""
         *split, top = self.level_shapes
         return (*((c // 2, h, w) for c, h, w in split), top)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON stores it, without a level's coupling that is None."""
-        levels = [{key: value for key, value in asdict(level).items() if value is not None} for level in self.levels]
-        return asdict(self) | {"levels": levels}
 
 
 def by_level(z: Tensor, shapes: Sequence[Shape]) -> list[Tensor]:
@@ -133,7 +127,7 @@ class Step(nn.Module):
     """One step of flow: actnorm, invertible 1×1 convolution, coupling.
 
     Of an odd number of channels the net reads one more than it changes; `context` channels of a condition it reads as
-    well. `width`, `size`, `edge`, `generator`: see `CouplingNet`.
+    well. `width`, `size`, `edge`: see `CouplingNet`.
     """
 
     def __init__(
@@ -144,14 +138,13 @@ class Step(nn.Module):
         size: tuple[int, int] | None = None,
         edge: bool = False,
         context: int = 0,
-        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         changed = channels // 2
         self.actnorm = ActNorm(channels)
-        self.conv1x1 = InvertibleConv1x1(channels, generator)
+        self.conv1x1 = InvertibleConv1x1(channels)
         written = changed if coupling.kind == "additive" else 2 * changed
-        net = CouplingNet(channels - changed + context, written, width, size, edge, generator)
+        net = CouplingNet(channels - changed + context, written, width, size, edge)
         self.coupling = Coupling(net, coupling)
 
     # A guard is for fused steps alone.
@@ -218,22 +211,22 @@ class Glow(nn.Module):
     Example:
         >>> import torch
         >>> config = GlowConfig(image_size=8, levels=(LevelConfig(2, 16), LevelConfig(2, 16)), position=True)
-        >>> glow = Glow(config, generator=torch.Generator().manual_seed(0))
+        >>> glow = Glow(config)
         >>> x = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1)) - 0.5
         >>> z, log_det = glow(x)
         >>> z.shape, log_det.shape, torch.allclose(glow.inverse(z)[0], x, atol=1e-5)
         (torch.Size([2, 192]), torch.Size([2]), True)
     """
 
-    def __init__(self, config: GlowConfig, generator: torch.Generator | None = None) -> None:
+    def __init__(self, config: GlowConfig) -> None:
         super().__init__()
         self.config, self.image_size, self.channels = config, config.image_size, config.channels
         self.latent_shapes = config.latent_shapes
         levels, last = [], len(config.levels) - 1
-        for i, (level, (c, *size)) in enumerate(zip(config.levels, config.level_shapes, strict=True)):
+        for i, (level, (c, height, width)) in enumerate(zip(config.levels, config.level_shapes, strict=True)):
             coupling = level.coupling or config.coupling
-            how = {"size": size if config.position else None, "edge": config.edge, "generator": generator}
-            steps = [Step(c, level.width, coupling, **how) for _ in range(level.steps)]
+            size = (height, width) if config.position else None
+            steps = [Step(c, level.width, coupling, size, config.edge) for _ in range(level.steps)]
             prior = Conv3x3(c // 2, c, config.edge) if config.split_prior else None
             levels.append(Level(steps, GaussianSplit(prior) if i < last else None))
         self.levels = cast("Sequence[Level]", nn.ModuleList(levels))

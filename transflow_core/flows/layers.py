@@ -63,7 +63,8 @@ class InvertibleConv1x1(nn.Module):
     `P` is a fixed permutation, `L` unit lower triangular, `U` strictly upper triangular (entries outside the
     triangles are stored but never read), so the log-determinant is `H * W * sum(log_diag)`.
 
-    The inverse is taken in float64: sixteen float32 inverses of 192 channels in a row lose the image.
+    It starts as the identity. The inverse is taken in float64: sixteen float32 inverses of 192 channels in a row lose
+    the image.
 
     References:
         | Glow: Generative Flow with Invertible 1×1 Convolutions (Kingma and Dhariwal, 2018), eq. 10-11
@@ -73,33 +74,14 @@ class InvertibleConv1x1(nn.Module):
     P: Tensor
     sign: Tensor
 
-    def __init__(self, channels: int, generator: torch.Generator | None = None) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        if torch.get_default_device().type == "meta":
-            # Shapes only: a checkpoint's tensors take their place. Arithmetic would import torch's compiler, 2 s.
-            square, row = torch.empty(channels, channels), torch.empty(channels)
-            factors = {"P": square, "sign": row, "L": square, "U": square, "log_diag": row}
-        else:
-            rotation = torch.linalg.qr(torch.randn(channels, channels, generator=generator, dtype=torch.float64))[0]
-            factors = _factors(rotation)
-        self.register_buffer("P", factors["P"])
-        self.register_buffer("sign", factors["sign"])
-        self.L = nn.Parameter(factors["L"])
-        self.U = nn.Parameter(factors["U"])
-        self.log_diag = nn.Parameter(factors["log_diag"])
-
-    @classmethod
-    def from_matrix(cls, weight: Tensor) -> "InvertibleConv1x1":
-        """The layer with `W = weight`, (C, C). Raises ValueError if the matrix is singular or not finite."""
-        if weight.ndim != 2 or weight.shape[0] != weight.shape[1] or not torch.isfinite(weight).all():
-            raise ValueError("an invertible 1×1 convolution needs a square matrix of finite numbers")
-        factors = _factors(weight.double())
-        if factors["log_diag"].isinf().any():
-            raise ValueError("this 1×1 convolution is singular: it cannot be inverted")
-        with torch.device("meta"):  # no random rotation only to throw it away
-            layer = cls(weight.shape[0])
-        layer.load_state_dict(factors, assign=True)
-        return layer
+        # Not `torch.eye`: of a flow of shapes alone, on the meta device, it would import torch's compiler, 2 s.
+        self.register_buffer("P", torch.zeros(channels, channels).fill_diagonal_(1))
+        self.register_buffer("sign", torch.ones(channels))
+        self.L = nn.Parameter(torch.zeros(channels, channels))
+        self.U = nn.Parameter(torch.zeros(channels, channels))
+        self.log_diag = nn.Parameter(torch.zeros(channels))
 
     def weight(self) -> Tensor:
         """W, (C, C), differentiable."""
@@ -118,12 +100,18 @@ class InvertibleConv1x1(nn.Module):
         return F.conv2d(y, inverse[:, :, None, None]), -_at_pixels(self.log_diag, y)
 
 
-def _factors(weight: Tensor) -> dict[str, Tensor]:
-    """P, L, U, sign and log_diag of a float64 matrix, in float32."""
+def factors_of(weight: Tensor) -> dict[str, Tensor]:
+    """The state of the `InvertibleConv1x1` that has a float64 matrix, (C, C), in float32.
+
+    Raises ValueError if the matrix is singular.
+    """
     permutation, lower, upper = torch.linalg.lu(weight)
     diag = upper.diagonal()
     factors = {"P": permutation, "sign": diag.sign(), "L": lower.tril(-1), "U": upper.triu(1)}
-    return {name: factor.float() for name, factor in (factors | {"log_diag": diag.abs().log()}).items()}
+    found = {name: factor.float() for name, factor in (factors | {"log_diag": diag.abs().log()}).items()}
+    if found["log_diag"].isinf().any():
+        raise ValueError("this 1×1 convolution is singular: it cannot be inverted")
+    return found
 
 
 class Conv3x3(nn.Module):
@@ -153,7 +141,8 @@ class CouplingNet(MixedPrecision):
 
     `net(a) = conv_out(relu(conv_mid(relu(conv_in(a) + position)))) * exp(3 * log_gain)`, with 3×3, 1×1 and 3×3
     convolutions of `width` hidden channels. `position` is a learned (width, *size) map, spread over larger pictures, or
-    absent: aligned faces have their eyes at the same pixel in every image, which a convolution cannot know.
+    absent: aligned faces have their eyes at the same pixel in every image, which a convolution cannot know. As its last
+    convolution starts at zero, a coupling starts as the identity.
     """
 
     def __init__(
@@ -163,7 +152,6 @@ class CouplingNet(MixedPrecision):
         width: int,
         size: tuple[int, int] | None = None,
         edge: bool = False,
-        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.conv_in = Conv3x3(in_channels, width, edge)
@@ -171,12 +159,6 @@ class CouplingNet(MixedPrecision):
         self.conv_out = Conv3x3(width, out_channels, edge)
         self.log_gain = nn.Parameter(torch.zeros(out_channels))
         self.position = nn.Parameter(torch.zeros(width, *size)) if size else None
-        if self.conv_in.weight.is_meta:  # shapes only: see InvertibleConv1x1
-            return
-        with torch.no_grad():
-            for conv in (self.conv_in, self.conv_mid):
-                conv.weight.normal_(0, 0.05, generator=generator)
-                conv.get_parameter("bias").zero_()  # conv_out stays at zero: a coupling starts as the identity
 
     @torch.no_grad()
     def channels_last(self) -> None:

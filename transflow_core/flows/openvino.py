@@ -58,13 +58,7 @@ class OpenVinoFlow(GuardedFlow):
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (n, D) -> (images (n, C, S, S), nan: no density is computed)."""
-        return self.noted_inverse(z)[0], z.new_full((len(z),), torch.nan)
-
-    def noted_inverse(self, z: Tensor, times: int = 0) -> tuple[Tensor, Tensor]:
-        """See `GuardedFlow.noted_inverse`."""
-        if times:
-            return super().noted_inverse(z, times)
-        return self.decode_and_see(z, self._endless(z))
+        return self.decode_and_see(z)[0], z.new_full((len(z),), torch.nan)
 
     def decode(
         self, z: Tensor, ranges: Tensor | None = None, times: int = 0, known: Tensor | None = None
@@ -73,11 +67,12 @@ class OpenVinoFlow(GuardedFlow):
         return super().decode(z, self._endless(z) if ranges is None and known is None else ranges, times, known)
 
     def decode_and_see(
-        self, z: Tensor, ranges: Tensor, times: int = 0, known: Tensor | None = None
+        self, z: Tensor, ranges: Tensor | None = None, times: int = 0, known: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """See `GuardedFlow.decode_and_see`."""
-        if known is not None:
+        if known is not None or (ranges is None and times):
             return super().decode_and_see(z, ranges, times, known)
+        ranges = self._endless(z) if ranges is None else ranges
         images, seen = self._run(f"decode{times}", Decode(self, times), z, ranges)
         return images, seen
 

@@ -2,18 +2,19 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any, cast
 
 import torch
 import torch.nn.functional as F
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
+from pydantic_core import to_jsonable_python
 from torch import Tensor, nn
 
 from .base import KNOWN_ALONE, Guard, MixedPrecision, Shape, count, number
 from .glow import Glow, GlowConfig, Step, by_level
-from .layers import Conv3x3, CouplingConfig, tanh_log_scale
+from .layers import Conv3x3, CouplingConfig, CouplingNet, InvertibleConv1x1, factors_of, tanh_log_scale
 
 _LARGEST_SIDE = 1024
 
@@ -54,10 +55,6 @@ class DetailConfig:
     prior_cap: Annotated[float, number(1e-3, 100)] | None = None
     position_side: Annotated[int, count(_LARGEST_SIDE)] | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON stores it, without what is None: old files keep their fingerprints."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
-
 
 @dataclass(frozen=True)
 class WaveletConfig:
@@ -86,10 +83,6 @@ class WaveletConfig:
         side = self.base.image_size
         return ((3 * self.channels, side, side), *self.base.latent_shapes)
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON stores it."""
-        return {"details": self.details.to_dict(), "base": self.base.to_dict()}
-
 
 class DetailFlow(MixedPrecision):
     """Details given the low-pass: K conditional steps, then a Gaussian whose mean and scale the low-pass predicts.
@@ -99,21 +92,13 @@ class DetailFlow(MixedPrecision):
     `side` are the low-pass's; details have three times as many channels.
     """
 
-    def __init__(
-        self, channels: int, side: int, config: DetailConfig, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, channels: int, side: int, config: DetailConfig) -> None:
         super().__init__()
         self.context_in = nn.Conv2d(channels, config.context, 3, padding=1)
         self.context_out = nn.Conv2d(config.context, config.context, 3, padding=1)
-        if not self.context_in.weight.is_meta:
-            with torch.no_grad():
-                for conv in (self.context_in, self.context_out):
-                    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=generator)
-                    conv.get_parameter("bias").zero_()
-        read, size = channels + config.context, 2 * (config.position_side or side,)
-        how = {"size": size, "context": read, "generator": generator}
-        coupling = CouplingConfig(cap=config.cap)
-        steps = nn.ModuleList(Step(3 * channels, config.width, coupling, **how) for _ in range(config.steps))
+        read, side = channels + config.context, config.position_side or side
+        step = partial(Step, 3 * channels, config.width, CouplingConfig(cap=config.cap), (side, side), context=read)
+        steps = nn.ModuleList(step() for _ in range(config.steps))
         self.steps = cast("Sequence[Step]", steps)
         self.prior = Conv3x3(read, 6 * channels)
         self._cap = config.prior_cap
@@ -166,12 +151,12 @@ class WaveletGlow(nn.Module):
         | https://arxiv.org/abs/2010.13821
     """
 
-    def __init__(self, config: WaveletConfig, generator: torch.Generator | None = None) -> None:
+    def __init__(self, config: WaveletConfig) -> None:
         super().__init__()
         self.config, self.image_size, self.channels = config, config.image_size, config.channels
         self.latent_shapes = config.latent_shapes
-        self.base = build_flow(config.base, generator)
-        self.details = DetailFlow(config.channels, config.base.image_size, config.details, generator)
+        self.base = build_flow(config.base)
+        self.details = DetailFlow(config.channels, config.base.image_size, config.details)
 
     def forward(self, x: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """Images (n, C, S, S) -> (z (n, D), log_det (n,))."""
@@ -199,8 +184,13 @@ FlowConfig = GlowConfig | WaveletConfig
 """What fixes a `TrainableFlow`'s shape."""
 
 
+def write_config(config: FlowConfig | DetailConfig) -> dict[str, Any]:
+    """As JSON stores it, without what is None: old files keep their fingerprints."""
+    return to_jsonable_python(config, exclude_none=True)
+
+
 def read_config(values: Any) -> FlowConfig:
-    """The inverse of `to_dict`, from parsed JSON; what it does not know at the top is passed over.
+    """The inverse of `write_config`, from parsed JSON; what it does not know at the top is passed over.
 
     Raises pydantic's ValidationError on anything missing or out of range; RecursionError on what has no end.
     """
@@ -209,9 +199,23 @@ def read_config(values: Any) -> FlowConfig:
     return TypeAdapter(GlowConfig).validate_python(values)
 
 
+@torch.no_grad()
 def build_flow(config: FlowConfig, generator: torch.Generator | None = None) -> TrainableFlow:
-    """A new flow of this shape."""
-    return Glow(config, generator) if isinstance(config, GlowConfig) else WaveletGlow(config, generator)
+    """A new flow of this shape, with the random weights that training begins with where there is a generator."""
+    flow = Glow(config) if isinstance(config, GlowConfig) else WaveletGlow(config)
+    for module in flow.modules() if generator is not None else ():
+        if isinstance(module, InvertibleConv1x1):
+            random = torch.randn(module.P.shape, generator=generator, dtype=torch.float64)
+            module.load_state_dict(factors_of(torch.linalg.qr(random).Q))
+        elif isinstance(module, CouplingNet):
+            for conv in (module.conv_in, module.conv_mid):
+                conv.weight.normal_(0, 0.05, generator=generator)
+                conv.get_parameter("bias").zero_()
+        elif isinstance(module, DetailFlow):
+            for conv in (module.context_in, module.context_out):
+                nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=generator)
+                conv.get_parameter("bias").zero_()
+    return flow
 
 
 def unrolled(flow: Any) -> list[Any]:

@@ -12,7 +12,8 @@ from typing import Any, BinaryIO, cast
 import torch
 from torch import Tensor
 
-from ..flows.fused import Decode, Encode, GuardedFlow, fuse
+from ..flows.fused import Decode, Encode, GuardedFlow
+from ..flows.wavelet import TrainableFlow
 from ..posterior import standard_normal
 from .prior import Prior
 
@@ -53,8 +54,8 @@ def export_onnx(
         ValueError: the prior is of another kind, or a graph is off by more than 1e-3.
         OSError: the extra `onnx` is not installed, or the folder cannot be written.
     """
-    flow, folder = fuse(prior.flow), Path(folder)
-    if not isinstance(flow, GuardedFlow):
+    folder = Path(folder)
+    if not isinstance(prior.flow, TrainableFlow):
         raise ValueError(f"{prior.name} cannot be exported: only a Glow can, or one that was grown")
     try:
         onnxruntime, *_ = (import_module(name) for name in _NEEDS)
@@ -67,6 +68,7 @@ def export_onnx(
     z, ranges = encoded.z.clone(), cast(Tensor, encoded.ranges).clone()
     within = torch.stack([ranges[:, 0].amin(0), ranges[:, 1].amax(0)]).expand_as(ranges).contiguous()
     moved = z * torch.tensor([[1.0], [1.5], [3.0]])
+    flow = GuardedFlow(prior.flow)
     encode = Encode(flow, prior.pixels.to_flow)
     graphs: dict[str, tuple[Encode | Decode, tuple[Tensor, ...], dict[str, Tensor]]] = {
         "encode.onnx": (encode, (images,), {"z": z, "ranges": ranges})

@@ -17,7 +17,7 @@ from ..checkpoints import CheckpointError
 from ..checkpoints.native import Checkpoint, Size, native_fingerprint, save_native
 from ..flows import Flow
 from ..flows.base import count_parameters, device_of, place
-from ..flows.fused import GuardedFlow, fuse
+from ..flows.fused import GuardedFlow
 from ..flows.openvino import OpenVinoFlow, require_openvino
 from ..flows.pixels import PixelConvention
 from ..flows.wavelet import TrainableFlow, unrolled
@@ -178,9 +178,11 @@ class Prior:
 
     @cached_property
     def _form(self) -> Flow:
-        if self.openvino and isinstance(self.flow, TrainableFlow):
+        if not isinstance(self.flow, TrainableFlow):
+            return self.flow
+        if self.openvino:
             return OpenVinoFlow(self.flow, self.fingerprint, fast=self.nets is not None)
-        return fuse(self.flow, self.nets)
+        return GuardedFlow(self.flow, self.nets)
 
     @cached_property
     def _middle(self) -> Tensor:
@@ -353,7 +355,7 @@ class Prior:
         form, z = self._form, self._checked(z)
         if not isinstance(form, GuardedFlow):
             return self.decode(z, batch_size), None
-        images, ranges = self._batched(lambda part: form.noted_inverse(part, times), batch_size, z)
+        images, ranges = self._batched(lambda part: form.decode_and_see(part, None, times), batch_size, z)
         return self.pixels.from_flow(images), ranges
 
     def looks(

@@ -21,7 +21,7 @@ from ..checkpoints.native import Size
 from ..compute import Progress, report
 from ..flows.base import channels_last, compute_nets_in
 from ..flows.layers import initialise
-from ..flows.wavelet import TrainableFlow, build_flow, haar_split, unrolled, whiten
+from ..flows.wavelet import TrainableFlow, build_flow, haar_split, unrolled, whiten, write_config
 from ..priors.catalogue import load_prior
 from ..priors.prior import Prior
 from .card import CLIP, model_card, training_words
@@ -95,7 +95,7 @@ class _Run:
         self.states = {"flow": self.learned, "averaged": self.averaged.module, "adam": self.adam}
         self.fixed = {
             "settings": self.settings.fixed(),
-            "architecture": json.loads(json.dumps(plan.learned.to_dict())),
+            "architecture": write_config(plan.learned),
             "pixels": dict(vars(plan.pixels)),
             "data": images.digest,
             "start": plan.start.fingerprint if plan.start else None,
