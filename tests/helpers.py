@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from transflow_core.checkpoints.native import Checkpoint, Size, native_fingerprint
+from transflow_core.checkpoints.typicality import Typicality
 from transflow_core.flows import PixelConvention
 from transflow_core.flows.glow import GlowConfig, LevelConfig
 from transflow_core.flows.wavelet import DetailConfig, TrainableFlow, WaveletConfig, build_flow
@@ -17,7 +18,6 @@ from transflow_core.posterior import Covariance
 from transflow_core.priors.adapters import adapt_flow
 from transflow_core.priors.catalogue import shipped_files
 from transflow_core.priors.prior import Prior
-from transflow_core.priors.typicality import Typicality
 from transflow_core.recipes import Method
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,7 +87,7 @@ def make_sized_prior(seed: int = 0) -> Prior:
     flow, coarser = _random(config, torch.Generator().manual_seed(seed)), {}
     for side, bits in ((16, 7), (8, 5)):
         row = (1.0, 2.0)
-        rows = Typicality(2, (0.0, 100.0), row, row, (row,) * (2 + side // 16)).to_dict()
+        rows = Typicality(2, (0.0, 100.0), row, row, (row,) * (2 + side // 16))
         coarser[side] = Size(PixelConvention(bits), f"tiny{side}", rows, {"data": f"{side} pixels"})
     pixels = PixelConvention(8)
     own = native_fingerprint(flow, pixels, "tiny32")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks.flagged import faceless
+from transflow_core.checkpoints.typicality import Typicality
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence, EvidenceImage, Latent, Source
 from transflow_core.faces import align
@@ -19,7 +20,6 @@ from transflow_core.pictures import Picture
 from transflow_core.posterior import Posterior
 from transflow_core.posterior.local import PRIOR_TEMPERATURE
 from transflow_core.priors.catalogue import example
-from transflow_core.priors.typicality import Typicality
 
 from .helpers import METHODS, make_sized_prior
 from .test_guard import pictures

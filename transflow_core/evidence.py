@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .checkpoints.typicality import Typicality, Verdict
 from .faces import AlignedFace
 from .limits import DEFAULT_LAM_RATIO
 from .pictures import File, Picture
 from .posterior import Posterior, standard_normal
 from .posterior.local import PRIOR_TEMPERATURE
-from .priors.typicality import Typicality, Verdict
 
 # Beyond two bytes of error nobody would call decode(encode(image)) the same image.
 _LARGEST_ERROR = 2 / 255

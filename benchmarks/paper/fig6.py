@@ -9,8 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.measures import as_unit, region_distance
+from transflow_core.checkpoints.typicality import Typicality
 from transflow_core.images import to_pil
-from transflow_core.priors.typicality import Typicality
 
 from .samples import measured_samples, prior_of
 from .setting import Setting

@@ -10,11 +10,11 @@ from safetensors.torch import load_file, save_file
 
 from transflow_core.checkpoints import CheckpointError
 from transflow_core.checkpoints.native import load_native
+from transflow_core.checkpoints.typicality import Typicality
 from transflow_core.flows.wavelet import haar_split
 from transflow_core.posterior import standard_normal
 from transflow_core.priors import catalogue
 from transflow_core.priors.catalogue import load_prior, shipped_image_size, shipped_priors
-from transflow_core.priors.typicality import Typicality
 
 from ..helpers import make_sized_prior, make_tiny_prior
 from .memory import POINTER, refused

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
-from pydantic_core import from_json
+from pydantic_core import from_json, to_jsonable_python
 from torch import Tensor
 
 from ..flows import Flow
@@ -31,6 +31,7 @@ from ..flows.wavelet import FlowConfig, TrainableFlow, WaveletConfig, build_flow
 from ..untrusted import open_safetensors, save_safetensors
 from .memory import require_memory
 from .tensors import LARGEST_HEADER, CheckpointError
+from .typicality import Typicality
 
 FORMAT, GROWN_FORMAT, VERSION = "transflow-glow", "transflow-grown-glow", 1
 _LAST_WITH_RETIRED = "0.2.0"
@@ -45,7 +46,7 @@ class Size:
 
     pixels: PixelConvention
     name: Annotated[str, Field(max_length=80)]
-    typicality: dict[str, Any] | None = None
+    typicality: Typicality | None = None
     metadata: dict[str, str] = field(default_factory=dict)
 
 
@@ -61,7 +62,7 @@ class Checkpoint:
         pixels: how 8-bit pixels become the flow's x.
         name: a short word for people.
         fingerprint: hexadecimal digest of the weights; equal fingerprints mean equal latents.
-        typicality: the parsed `typicality.json`, or None.
+        typicality: quantiles over held-out images, or None when nobody measured them.
         metadata: free words: format, licence, where it came from.
         coarser: the smaller priors within a flow that was grown, by the side of their images.
     """
@@ -70,7 +71,7 @@ class Checkpoint:
     pixels: PixelConvention
     name: str
     fingerprint: str
-    typicality: dict[str, Any] | None = None
+    typicality: Typicality | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     coarser: dict[int, Size] = field(default_factory=dict)
 
@@ -99,7 +100,7 @@ def load_native(path: str | Path, image_size: int | None = None) -> Checkpoint:
                 files = {key: path / f"{key}.json" for key in ("config", "typicality")}
                 documents = {key: file.read_text("utf-8") for key, file in files.items() if file.is_file()}
             config = _document(documents, "config", path.name)
-            typicality = _document(documents, "typicality", path.name) if "typicality" in documents else None
+            typicality = _typicality(documents, path.name)
             words = {key: value for key, value in header.items() if key not in ("config", "typicality", "format")}
             _check_format(config, path.name)
             shape, prefix, coarser = read_config(config), "", _SIZES.validate_python(config.pop("sizes", {}))
@@ -155,10 +156,10 @@ def save_native(checkpoint: Checkpoint, path: str | Path, half: bool = False, *,
         state[name.replace(".split.prior.", ".split.")] = tensor.detach().to("cpu", dtype).contiguous()
     config = _config(checkpoint.name, checkpoint.pixels, flow.config)
     if checkpoint.coarser:
-        config["sizes"] = {side: asdict(size) for side, size in checkpoint.coarser.items()}
+        config["sizes"] = to_jsonable_python(checkpoint.coarser, by_alias=True)
     documents = {"config": json.dumps(config, indent=1)}
     if checkpoint.typicality is not None:
-        documents["typicality"] = json.dumps(checkpoint.typicality, indent=1)
+        documents["typicality"] = json.dumps(to_jsonable_python(checkpoint.typicality, by_alias=True), indent=1)
     words = {"format": "pt"} | {key: value for key, value in checkpoint.metadata.items() if key != "format"}
     folder = not path.suffix if folder is None else folder
     (path if folder else path.parent).mkdir(parents=True, exist_ok=True)
@@ -273,6 +274,15 @@ def _document(documents: Mapping[str, str], key: str, where: str) -> dict[str, A
     if not isinstance(document, dict):
         raise CheckpointError(f"{where}: its {key} is not a JSON object")
     return document
+
+
+def _typicality(documents: Mapping[str, str], where: str) -> Typicality | None:
+    if "typicality" not in documents:
+        return None
+    try:
+        return Typicality(**_document(documents, "typicality", where))
+    except ValidationError as error:
+        raise CheckpointError(f"{where}: these are not typicality statistics: {reason(error)}") from error
 
 
 def _fingerprint(state: dict[str, Tensor], config: dict[str, Any]) -> str:

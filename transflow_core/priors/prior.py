@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ..checkpoints import CheckpointError
 from ..checkpoints.native import Checkpoint, Size, native_fingerprint, save_native
+from ..checkpoints.typicality import Typicality
 from ..flows import Flow
 from ..flows.base import count_parameters, device_of, place
 from ..flows.fused import GuardedFlow
@@ -28,7 +28,6 @@ from ..posterior import standard_normal
 from ..posterior.guard import Looks, seen, shrunk, with_missing
 from ..runtime.devices import in_halves, on_cores
 from .catalogue import load_prior
-from .typicality import Typicality
 
 # Latents of mirror images are kept in half precision where they are so large: they are never decoded by themselves.
 _LARGE_DIM, _MOST_IN_HALF = 100_000, 60_000
@@ -118,19 +117,9 @@ class Prior:
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, device: str | torch.device = "auto") -> "Prior":
-        """Put a loaded checkpoint on a device; "openvino" is the processor, by OpenVINO.
-
-        Raises CheckpointError if its typicality statistics make no sense, OSError if OpenVINO is not installed.
-        """
-        typicality = None
-        if checkpoint.typicality is not None:
-            try:
-                typicality = Typicality.from_dict(checkpoint.typicality)
-            except ValueError as error:
-                raise CheckpointError(f"{checkpoint.name}: {error}") from error
-        flow = place(checkpoint.flow, pick_device(device))
-        own: dict[str, Any] = {"flow": flow, "typicality": typicality, "openvino": device == "openvino"}
-        return cls(**vars(checkpoint) | own)
+        """Put a loaded checkpoint on a device; "openvino" is the processor, by OpenVINO, else OSError."""
+        place(checkpoint.flow, pick_device(device))
+        return cls(**vars(checkpoint), openvino=device == "openvino")
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -421,10 +410,8 @@ class Prior:
 
         `half` and `folder` are as for `checkpoints.native.save_native`, which raises TypeError for a flow of your own.
         """
-        typicality = self.typicality.to_dict() if self.typicality else None
-        words, coarser = self.metadata, dict(self.coarser)
-        checkpoint = Checkpoint(self.flow, self.pixels, self.name, self.fingerprint, typicality, words, coarser)
-        save_native(checkpoint, path, half, folder=folder)
+        own = {one.name: getattr(self, one.name) for one in fields(Checkpoint)}
+        save_native(Checkpoint(**own), path, half, folder=folder)
 
     def save_pretrained(
         self, folder: str | Path, *, repo_id: str = "owner/repo", card: str = "", half: bool = False, **head: Any

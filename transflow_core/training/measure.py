@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from ..checkpoints.typicality import Typicality
 from ..flows import PixelConvention
 from ..flows.wavelet import DetailFlow, TrainableFlow, encode_levels, haar_split
 from ..images import contact_sheet, to_pil
 from ..images.output import save_png
 from ..posterior import standard_normal
 from ..priors.prior import Prior
-from ..priors.typicality import Typicality
 from .data import batch
 from .plan import trainable
 

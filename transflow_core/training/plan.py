@@ -79,8 +79,7 @@ class Plan:
             return dict(self.start.coarser) if self.start else {}
         above = self.start.coarser.items() if self.start else ()
         found = {side: replace(size, typicality=None) for side, size in above if side > self.grow.image_size}
-        typicality = self.grow.typicality.to_dict() if self.grow.typicality else None
-        own = Size(self.grow.pixels, self.grow.name, typicality, words_of(self.grow))
+        own = Size(self.grow.pixels, self.grow.name, self.grow.typicality, words_of(self.grow))
         return {**found, self.grow.image_size: own, **self.grow.coarser}
 
 

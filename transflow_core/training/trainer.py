@@ -329,7 +329,7 @@ class _Run:
         for side, size in prior.coarser.items():
             if size.typicality is None:
                 found = measure_typicality(prior.at(side), reduced(held_out, side))
-                prior.coarser[side] = replace(size, typicality=found.to_dict())
+                prior.coarser[side] = replace(size, typicality=found)
         self._save(prior)
         prior = load_prior(self.folder.resolve(), device=self.group.device)  # as people get it, halved or not
         write_conformance(prior, self.folder)

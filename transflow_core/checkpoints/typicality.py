@@ -1,11 +1,16 @@
 """Is an image's latent where the latents of held-out training images lie? Judged against measured quantiles."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import pairwise
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+Row = Annotated[tuple[Annotated[float, Field(allow_inf_nan=False)], ...], Field(min_length=2)]
 
 # So far beyond what was measured a level may be: of photographs of faces none is, while blanks, heavy blur, solid bars
 # and noise are (`python -m benchmarks.flagged`).
@@ -43,58 +48,37 @@ class Verdict:
         return f"{word}: {self.value:,.0f} (held-out images: {self.low:,.0f} to {self.high:,.0f})"
 
 
-@dataclass(frozen=True)
+@pydantic_dataclass(frozen=True)
 class Typicality:
     """Quantiles over held-out images: of log N(z; 0, I), of the image density, and of each level's root mean square.
 
     A noise-free image has smaller fine latents than the prior's unit variance, so the textbook shell |z|² ≈ D says
     nothing; these quantiles were measured on noise-free images, like the evidence.
 
+    `Typicality(**document)` reads `typicality.json`, whose names are the aliases of the fields. Raises ValueError if a
+    row is missing, unsorted or not finite.
+
     Example:
-        >>> t = Typicality.from_dict({
-        ...     "n": 3, "quantiles_percent": [0, 50, 100], "latent_log_prior_nats": [-30, -20, -10],
-        ...     "image_log_prob_nats": [1, 2, 3], "level_rms": [[0.4, 0.5, 0.6]]})
+        >>> t = Typicality(3, (0, 50, 100), (-30, -20, -10), (1, 2, 3), ((0.4, 0.5, 0.6),))
         >>> t.judge(-15.0, [0.5]).word, t.judge(-15.0, [0.5]).percentile, t.judge(-300.0, [2.0]).way
         ('typical', 75.0, 'too busy')
     """
 
     n: int
-    percent: tuple[float, ...]
-    log_prior: tuple[float, ...]
-    log_prob: tuple[float, ...]
-    level_rms: tuple[tuple[float, ...], ...]
+    percent: Annotated[Row, Field(alias="quantiles_percent")]
+    log_prior: Annotated[Row, Field(alias="latent_log_prior_nats")]
+    log_prob: Annotated[Row, Field(alias="image_log_prob_nats")]
+    level_rms: tuple[Row, ...]
+
+    def __post_init__(self) -> None:
+        for row in (self.percent, self.log_prior, self.log_prob, *self.level_rms):
+            if len(row) != len(self.percent) or any(low > high for low, high in pairwise(row)):
+                raise ValueError("typicality statistics need rows of equal length that rise with their percentage")
 
     @property
     def median_rms(self) -> tuple[float, ...]:
         """Median root mean square of each level's latent, fine to coarse."""
         return tuple(float(np.interp(50, self.percent, row)) for row in self.level_rms)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Typicality":
-        """From the parsed `typicality.json`. Raises ValueError if a row is missing, unsorted or not finite."""
-        try:
-            names = ("quantiles_percent", "latent_log_prior_nats", "image_log_prob_nats")
-            rows = [np.asarray(row, dtype=float) for row in (*(values[name] for name in names), *values["level_rms"])]
-            n = int(values["n"])
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"these are not typicality statistics: {error}") from error
-        for row in rows:
-            if row.shape != rows[0].shape or row.ndim != 1 or len(row) < 2:
-                raise ValueError("typicality statistics need rows of equal length, at least two numbers each")
-            if not np.isfinite(row).all() or (np.diff(row) < 0).any():
-                raise ValueError("typicality statistics must be finite and rise with their percentage")
-        percent, log_prior, log_prob, *levels = (tuple(row.tolist()) for row in rows)
-        return cls(n, percent, log_prior, log_prob, tuple(levels))
-
-    def to_dict(self) -> dict[str, Any]:
-        """As `typicality.json` stores it."""
-        return {
-            "n": self.n,
-            "quantiles_percent": list(self.percent),
-            "latent_log_prior_nats": list(self.log_prior),
-            "image_log_prob_nats": list(self.log_prob),
-            "level_rms": [list(row) for row in self.level_rms],
-        }
 
     def percentile(self, log_prior: float) -> float:
         """Where log N(z; 0, I) lies among held-out images, 0 to 100, interpolated; 0 for what is not finite."""
