@@ -53,7 +53,7 @@ class Size:
 _SIZES = TypeAdapter(dict[int, Size])
 
 
-@dataclass(frozen=True)
+@dataclass
 class Checkpoint:
     """A flow read from a file, with everything that makes it a prior.
 
@@ -61,7 +61,8 @@ class Checkpoint:
         flow: see `flows.Flow`.
         pixels: how 8-bit pixels become the flow's x.
         name: a short word for people.
-        fingerprint: hexadecimal digest of the weights; equal fingerprints mean equal latents.
+        fingerprint: hexadecimal digest of the weights; equal fingerprints mean equal latents, so it keys caches and
+            saved posteriors.
         typicality: quantiles over held-out images, or None when nobody measured them.
         metadata: free words: format, licence, where it came from.
         coarser: the smaller priors within a flow that was grown, by the side of their images.

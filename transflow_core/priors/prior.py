@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
@@ -13,13 +13,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ..checkpoints.native import Checkpoint, Size, native_fingerprint, save_native
-from ..checkpoints.typicality import Typicality
+from ..checkpoints.native import Checkpoint, native_fingerprint, save_native
 from ..flows import Flow
 from ..flows.base import count_parameters, device_of, place
 from ..flows.fused import GuardedFlow
 from ..flows.openvino import OpenVinoFlow, require_openvino
-from ..flows.pixels import PixelConvention
 from ..flows.wavelet import TrainableFlow, unrolled
 from ..hub import CARD, SAMPLES, make_card, push_to_hub
 from ..images import contact_sheet, to_pil
@@ -73,18 +71,11 @@ def standard_log_prob(z: Tensor) -> Tensor:
 
 
 @dataclass
-class Prior:
-    """A trained flow that can be conditioned on evidence.
+class Prior(Checkpoint):
+    """A trained flow that can be conditioned on evidence: a checkpoint, at work on a device.
 
     Args:
-        flow: see `flows.Flow`: a Glow that was read, or a flow of your own.
-        pixels: how bytes become x.
-        name: a short word for people.
-        fingerprint: equal fingerprints mean equal latents; it keys caches and saved posteriors.
-        typicality: quantiles over held-out images, or None when nobody measured them.
-        metadata: free words.
-        nets: the type in which the nets inside the flow's couplings compute; None is float32 (see `Preview`).
-        coarser: the smaller priors within a flow that was grown, by the side of their images (see `at`).
+        nets: the type in which the nets inside the flow's couplings compute; None is float32.
         openvino: whether OpenVINO computes, on the processor; a flow of your own computes as it does.
 
     The flow that computes is the fused one (`flows.fused`), made when it is first used: change no weight afterwards.
@@ -96,14 +87,7 @@ class Prior:
         (64, 12288, ['32×32', '16×16', '8×8', '4×4', '2×2'])
     """
 
-    flow: Flow
-    pixels: PixelConvention
-    name: str
-    fingerprint: str
-    typicality: Typicality | None = None
-    metadata: dict[str, str] = field(default_factory=dict)
     nets: torch.dtype | None = None
-    coarser: dict[int, Size] = field(default_factory=dict)
     openvino: bool = False
 
     def __post_init__(self) -> None:
@@ -117,7 +101,10 @@ class Prior:
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, device: str | torch.device = "auto") -> "Prior":
-        """Put a loaded checkpoint on a device; "openvino" is the processor, by OpenVINO, else OSError."""
+        """Put a loaded checkpoint on a device; "openvino" is the processor, by OpenVINO.
+
+        Raises OSError if OpenVINO is not installed.
+        """
         place(checkpoint.flow, pick_device(device))
         return cls(**vars(checkpoint), openvino=device == "openvino")
 
@@ -139,11 +126,13 @@ class Prior:
         if image_size not in self._at:
             size = self.coarser[image_size]
             flow = next(one for one in unrolled(self.flow) if one.image_size == image_size)
-            own = native_fingerprint(flow, size.pixels, size.name)
-            smaller = {side: one for side, one in self.coarser.items() if side < image_size}
-            checkpoint = Checkpoint(flow, size.pixels, size.name, own, size.typicality, size.metadata, smaller)
-            found = Prior.from_checkpoint(checkpoint, self.device)
-            self._at[image_size] = replace(found, nets=self.nets, openvino=self.openvino)
+            self._at[image_size] = replace(
+                self,
+                **vars(size),
+                flow=flow,
+                fingerprint=native_fingerprint(flow, size.pixels, size.name),
+                coarser={side: one for side, one in self.coarser.items() if side < image_size},
+            )
         return self._at[image_size]
 
     def level_rms(self, z: Tensor) -> Tensor:
@@ -410,8 +399,7 @@ class Prior:
 
         `half` and `folder` are as for `checkpoints.native.save_native`, which raises TypeError for a flow of your own.
         """
-        own = {one.name: getattr(self, one.name) for one in fields(Checkpoint)}
-        save_native(Checkpoint(**own), path, half, folder=folder)
+        save_native(self, path, half, folder=folder)
 
     def save_pretrained(
         self, folder: str | Path, *, repo_id: str = "owner/repo", card: str = "", half: bool = False, **head: Any
