@@ -54,15 +54,9 @@ class Input(NamedTuple):
     flag: str = ""
 
 
-def parameter(default: Any, description: str, *, only: str = "", **bounds: Any) -> Any:
-    """A parameter: its default, one line for a person, and its bounds; `only` names the method that it belongs to."""
-    return Field(default, description=description, json_schema_extra={"only": only} if only else None, **bounds)
-
-
-def only(field: FieldInfo) -> str:
-    """The method that a parameter belongs to; "" for all."""
-    more = field.json_schema_extra
-    return str(more.get("only", "")) if isinstance(more, dict) else ""
+def parameter(default: Any, description: str, **bounds: Any) -> Any:
+    """A parameter: its default, one line for a person, and its bounds."""
+    return Field(default, description=description, **bounds)
 
 
 def bounds(field: FieldInfo) -> tuple[Any, Any]:
@@ -109,6 +103,8 @@ class Recipe(BaseModel):
     """Who made its pictures, in the IPTC's words; "" where they are the given ones, or there are none."""
     most: ClassVar[int] = 0
     """The most images that it may decode; 0 for any number. See `limited`."""
+    renamed: ClassVar[dict[str, str]] = {}
+    """Names that earlier versions had, and the names of today."""
 
     @classmethod
     def title(cls) -> str:
@@ -125,11 +121,7 @@ class Recipe(BaseModel):
         return values
 
     @model_validator(mode="after")
-    def _belongs_to_the_method(self) -> Self:
-        for name, field in type(self).model_fields.items():
-            method = only(field)
-            if method and getattr(self, "method", method) not in ("auto", method) and getattr(self, name) is not None:
-                raise ValueError(f"{name} belongs to the method {method!r}")
+    def _within_the_most(self) -> Self:
         if type(self).most and self.cost() > type(self).most:
             raise ValueError(f"this decodes {self.cost()} images; the most is {type(self).most}")
         return self
@@ -137,7 +129,7 @@ class Recipe(BaseModel):
     @classmethod
     def upgrade(cls, texts: dict[str, str]) -> dict[str, str]:
         """Texts that an earlier version wrote, in the names and words of this one."""
-        return texts
+        return {cls.renamed.get(name, name): text for name, text in texts.items()}
 
     @classmethod
     def from_texts(cls, texts: Mapping[str, str]) -> Self:
@@ -230,22 +222,27 @@ class Method(Recipe):
     "local" at temperature 0.6.
     """
 
+    renamed = {"lam": "lam_ratio", "pieces": "images_per_sample", "t": "temperature", "split": "style_levels"}
+
     method: Literal["auto", "local", "bootstrap", "posterior"] = parameter("auto", "How samples are drawn.")
     lam_ratio: Ratio | tuple[Ratio, ...] | None = parameter(
         None, "λ/m: one number, or one for each latent level, fine to coarse. By default what suits the method."
     )
     likeness: float | None = parameter(
-        None, "1: close to single images. 0: newer, mixed from more of them.", ge=0, le=1, only="local"
+        None, "1: close to single images. 0: newer, mixed from more of them.", ge=0, le=1
     )
     images_per_sample: float | None = parameter(
-        None, "How many images one sample is mixed from; more than there are is all.", ge=1, le=1000, only="bootstrap"
+        None, "How many images one sample is mixed from; more than there are is all.", ge=1, le=1000
     )
 
     @model_validator(mode="after")
-    def _some_levels(self) -> Self:
-        ratio = getattr(self, "lam_ratio", None)
-        if isinstance(ratio, tuple) and not 1 <= len(ratio) <= 32:
-            raise ValueError(f"lam_ratio is one number, or one for each level, not {len(ratio)} of them")
+    def _numbers_of_the_method(self) -> Self:
+        for method, numbers in NUMBERS.items() if self.method != "auto" else ():
+            for name in numbers.keys() - NUMBERS[self.method].keys():
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} belongs to the method {method!r}")
+        if isinstance(self.lam_ratio, tuple) and not 1 <= len(self.lam_ratio) <= 32:
+            raise ValueError(f"lam_ratio is one number, or one for each level, not {len(self.lam_ratio)} of them")
         return self
 
     @classmethod
@@ -253,11 +250,9 @@ class Method(Recipe):
         """Version 0.2 wrote `manner`, such as "blend" or "blend:lam_ratio=0.1/0.5,pieces=2"."""
         kind, _, numbers = texts.get("manner", "").partition(":")
         parts = (part.partition("=") for part in numbers.split(",") if part)
-        texts = texts | {name.strip(): value.strip() for name, _, value in parts}
-        names = {"lam": "lam_ratio", "pieces": "images_per_sample", "t": "temperature", "split": "style_levels"}
+        texts = super().upgrade(texts | {name.strip(): value.strip() for name, _, value in parts})
         words = {"predictive": "local", "blend": "bootstrap", "mean": "posterior"}
-        method = {"method": words.get(kind.strip(), kind.strip())} if kind else {}
-        texts = {names.get(name, name): text for name, text in texts.items()} | method
+        texts |= {"method": words.get(kind.strip(), kind.strip())} if kind else {}
         if "lam_ratio" in texts:
             texts["lam_ratio"] = texts["lam_ratio"].strip("[]").replace("/", ",").replace("'", "").replace(" ", "")
         if kind and texts.get("images_per_sample"):  # it had no upper bound
@@ -351,6 +346,7 @@ class Interpolate(Drawing):
     inputs = {"a": Input("Images, a folder, or a saved posterior.", "set"), "b": Input("The other end.", "set")}
     output = "interpolation.png"
     formats = ("png", "jpg", *ANIMATIONS)
+    renamed = Drawing.renamed | {"lam_a": "lam_ratio_a", "lam_b": "lam_ratio_b"}
 
     # Not "path": Gradio's clients take an object with that key for a file.
     interpolation: Literal["linear", "wasserstein", "direct"] = parameter(
@@ -365,9 +361,9 @@ class Interpolate(Drawing):
     @classmethod
     def upgrade(cls, texts: dict[str, str]) -> dict[str, str]:
         """Version 0.2 called the interpolation `method`."""
-        names = {"method": "interpolation", "lam_a": "lam_ratio_a", "lam_b": "lam_ratio_b"}
-        old = texts.get("method") not in (None, *get_args(cls.model_fields["method"].annotation))
-        return super().upgrade({names.get(name, name) if old else name: text for name, text in texts.items()})
+        if texts.get("method") not in (None, *get_args(cls.model_fields["method"].annotation)):
+            texts = texts | {"interpolation": texts["method"], "method": "auto"}
+        return super().upgrade(texts)
 
     def cost(self) -> int:
         return self.n * self.steps
@@ -397,11 +393,7 @@ class Restyle(Reading):
     faces: Literal["largest", "all"] = parameter("largest", "Which faces of a style picture count; of photos all.")
     steps: int = parameter(1, "Frames of an animation, one way; 1 for a picture.", ge=1, le=200)
 
-    @classmethod
-    def upgrade(cls, texts: dict[str, str]) -> dict[str, str]:
-        """Version 0.2 wrote `levels_kept` and `toned`."""
-        names = {"levels_kept": "keep_levels", "toned": "match_colours"}
-        return {names.get(name, name): text for name, text in texts.items()}
+    renamed = {"levels_kept": "keep_levels", "toned": "match_colours"}
 
 
 class Saving(Recipe):
