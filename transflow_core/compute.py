@@ -218,19 +218,18 @@ class Compute:
         encoded = self.prior.encode_and_score(v, self.batch_size)
         log_prior: list[float] = encoded.log_prior.tolist()
         rms = [tuple(row) for row in self.prior.level_rms(encoded.z).tolist()]
-        errors: list[float | None] = [None] * len(images)
         doubted = [
             index
             for index, of_image in enumerate(zip(log_prior, rms, strict=True))
             if typicality is None or typicality.judge(*of_image).way
         ]
+        errors: dict[int, float] = {}
         if doubted:
             back = self.prior.decode(encoded.z[doubted], self.batch_size)
             largest = (back - v[doubted]).abs().flatten(1).amax(1).nan_to_num(math.inf, math.inf)
-            for index, error in zip(doubted, largest.tolist(), strict=True):
-                errors[index] = error
-        rows = zip(encoded.z.cpu(), log_prior, encoded.log_prob.tolist(), rms, errors, strict=True)
-        latents = [Latent(z.clone(), prior, image, level, error) for z, prior, image, level, error in rows]
+            errors = dict(zip(doubted, largest.tolist(), strict=True))
+        rows = enumerate(zip(encoded.z.cpu(), log_prior, encoded.log_prob.tolist(), rms, strict=True))
+        latents = [Latent(z.clone(), prior, image, level, errors.get(i)) for i, (z, prior, image, level) in rows]
         ranges = [None] * len(images) if encoded.ranges is None else encoded.ranges.cpu()
         for latent, *shown in zip(latents, images, ranges, strict=True):
             if (latent.error or 0) < _SMALL_ERROR:

@@ -326,13 +326,12 @@ class Evidence:
 
     def removed(self, index: int) -> "Evidence":
         """Without one image."""
-        index = range(len(self.images))[index]
-        return replace(self, images=self.images[:index] + self.images[index + 1 :], example="")
+        return self.put(index)
 
-    def put(self, index: int, image: EvidenceImage) -> "Evidence":
-        """With another image in one place."""
+    def put(self, index: int, *instead: EvidenceImage) -> "Evidence":
+        """With another image in one place, or none."""
         index = range(len(self.images))[index]
-        return replace(self, images=(*self.images[:index], image, *self.images[index + 1 :]), example="")
+        return replace(self, images=(*self.images[:index], *instead, *self.images[index + 1 :]), example="")
 
     def replace(self, index: int, **changes: Any) -> "Evidence":
         """With fields of one image's source changed, such as `weight=2.0`."""

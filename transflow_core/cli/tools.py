@@ -143,20 +143,19 @@ def bench(
         side = flow.image_size // (2 if flow.device.type == "cpu" else 1)
         x = flow.decode(0.7 * standard_normal(1, flow.dim))
         facts |= {"load_s": time.perf_counter() - start, "threads": torch.get_num_threads()}
-        plain = load_prior(prior, device="cpu") if flow.openvino else None
+        flows = [("", flow, fast)]
+        if flow.openvino:
+            plain = load_prior(prior, device="cpu")
+            flows.append((" by torch", plain, plain))
         work.say(f"from nothing to the first image: {facts['load_s']:.2f} s, {facts['threads']} threads")
         for n in map(int, batches.split(",")):
             z = 0.7 * standard_normal(n, flow.dim)
             x = flow.decode(z, n)
-            jobs = {
-                "decode": partial(flow.decode, z, n),
-                "preview": partial(fast.decode, z, n, side),
-                "encode": partial(flow.encode, x, n),
-            }
-            if plain is not None:
-                jobs["decode by torch"] = partial(plain.decode, z, n)
-                jobs["preview by torch"] = partial(plain.decode, z, n, side)
-                jobs["encode by torch"] = partial(plain.encode, x, n)
+            jobs = {}
+            for by, one, quick in flows:
+                jobs[f"decode{by}"] = partial(one.decode, z, n)
+                jobs[f"preview{by}"] = partial(quick.decode, z, n, side)
+                jobs[f"encode{by}"] = partial(one.encode, x, n)
             times: dict[str, list[float]] = {name: [] for name in jobs}
             for turn in range(repeats + 1):  # the first warms up; in turn, since a busy machine then slows all alike
                 work.progress(turn, repeats + 1, f"timing {n} images")

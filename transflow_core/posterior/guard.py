@@ -19,7 +19,7 @@ _COLOUR = 0.03  # times λ/m: grey images let colours in as well, on the way to 
 _NOISE = 1.75, 0.04  # so many times the evidence's own noise is none, nor is less than that
 _COMPARED_AT = 32  # pixels a side at which images are compared
 _JUDGED_AT = 64  # the same for noise, or half of the images' side where that is less
-_SEEN_AT = 128  # pixels a side at which images of the evidence are kept
+SEEN_AT = 128  # pixels a side at which images of the evidence are kept: no more are looked at
 _FACE = (0.52, 0.88, 0.3, 0.7)  # top, bottom, left and right of nose and mouth
 _LINES = 0.1  # of the side: around a place, which a line there is darker or lighter than
 _PARTS = (_FACE, _LINES), ((0.25, 0.7, 0.2, 0.8), 0.3)  # and from the brows to the mouth, in coarser lines
@@ -130,7 +130,7 @@ class Looks:
     """What images of the evidence look like, and their mirror images: what a prior shows of p latents.
 
     Attributes:
-        images: (p, C, S, S) in [0, 1], of 128 pixels a side at most: see `seen`. An image of few pixels shows them as
+        images: (p, C, S, S) in [0, 1], of 128 pixels a side at most. An image of few pixels shows them as
             squares.
         mirrored: (p, D), the latents of their mirror images; of a large prior in half precision.
         ranges: (p, 2, R), of both, inside the flow (see `with_missing`); None for a flow that notes none.
@@ -283,11 +283,6 @@ def judged(images: Tensor, side: int) -> Tensor:
     """The means that are judged of pictures of images of this side, so that it does not matter how large they are."""
     at = judged_at(side)
     return shrunk(images, at) if images.shape[-1] > at else images
-
-
-def seen(images: Tensor, side: int) -> Tensor:
-    """What is kept of images of a side, or of means of them: no more pixels than are looked at."""
-    return shrunk(images, min(side, _SEEN_AT))
 
 
 def face_lines(

@@ -23,7 +23,7 @@ from ..hub import CARD, SAMPLES, make_card, push_to_hub
 from ..images import contact_sheet, to_pil
 from ..images.output import save_png
 from ..posterior import standard_normal
-from ..posterior.guard import Looks, seen, shrunk, with_missing
+from ..posterior.guard import SEEN_AT, Looks, shrunk, with_missing
 from ..runtime.devices import in_halves, on_cores
 from .catalogue import load_prior
 
@@ -374,7 +374,8 @@ class Prior(Checkpoint):
         if self.typicality is not None:
             squares = zip(self.levels, self.typicality.median_rms, strict=True)
             usual = math.sqrt(sum(level.dim * rms**2 for level, rms in squares) / self.dim)
-        return Looks(seen(low, self.image_size).cpu(), mirrored.cpu(), ranges, usual, self._middle)
+        small = shrunk(low, min(self.image_size, SEEN_AT))
+        return Looks(small.cpu(), mirrored.cpu(), ranges, usual, self._middle)
 
     def log_prob(self, images: Images, batch_size: int = 32) -> Tensor:
         """Log density of each image's x in nats, (m,) float64: log N(z; 0, I) plus the log-determinant."""

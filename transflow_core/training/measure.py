@@ -116,19 +116,15 @@ def write_conformance(prior: Prior, folder: Path) -> None:
     (uint8 NHWC, sampled: nobody's face) with `z`, `log_prior`, `log_prob`; `sample_z`, and `sample` in [0, 1].
     """
     for side in prior.sizes:
-        name = "conformance.npz" if side == prior.image_size else f"conformance_{side}.npz"
-        n = min(4, max(1, _CONFORMANCE_PIXELS // side**2))
-        _write_conformance(prior.at(side), folder / name, n)
-
-
-def _write_conformance(prior: Prior, path: Path, n: int) -> None:
-    shown = prior.decode(TEMPERATURE * standard_normal(n, prior.dim, seed=0))
-    images = (shown * 256).floor().clamp(max=255).byte().permute(0, 2, 3, 1).cpu().numpy()
-    sample_z = TEMPERATURE * standard_normal(n, prior.dim, seed=1)
-    arrays = vars(prior.encode_and_score(images)) | {"sample_z": sample_z, "sample": prior.decode(sample_z)}
-    del arrays["ranges"]
-    stored: dict[str, Any] = {name: x.cpu().numpy() for name, x in arrays.items()}
-    np.savez_compressed(path, images=images, **stored)
+        one, n = prior.at(side), min(4, max(1, _CONFORMANCE_PIXELS // side**2))
+        shown = one.decode(TEMPERATURE * standard_normal(n, one.dim, seed=0))
+        images = (shown * 256).floor().clamp(max=255).byte().permute(0, 2, 3, 1).cpu().numpy()
+        sample_z = TEMPERATURE * standard_normal(n, one.dim, seed=1)
+        arrays = vars(one.encode_and_score(images)) | {"sample_z": sample_z, "sample": one.decode(sample_z)}
+        del arrays["ranges"]
+        stored: dict[str, Any] = {name: x.cpu().numpy() for name, x in arrays.items()}
+        name = "conformance.npz" if one is prior else f"conformance_{side}.npz"
+        np.savez_compressed(folder / name, images=images, **stored)
 
 
 def sheet(prior: Prior, path: Path, n: int = 16) -> None:
