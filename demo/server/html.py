@@ -28,33 +28,21 @@ def ours(page: bytes) -> bytes:
     return _GRADIOS.sub(b"", head) + script + rest.replace(_APP, _COVERED, 1)
 
 
-class Html:
-    """The page as `ours` makes it, and compressed.
+def with_ours(app: ASGIApp) -> ASGIApp:
+    """An app that answers with the page as `ours` makes it, compressed. `app` answers with Gradio's, as one part."""
 
-    Args:
-        app: what answers with Gradio's page, as one part.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._compressed = GZipMiddleware(self._changed, compresslevel=4)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI has it."""
-        await self._compressed(scope, receive, send)
-
-    async def _changed(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun: list[Message] = []
+    async def changed(scope: Scope, receive: Receive, send: Send) -> None:
+        start: Message = {}
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                begun.append(message)
+                start.update(message)
                 return
-            if begun:
-                if message.get("body"):
-                    message["body"] = ours(message["body"])
-                    MutableHeaders(scope=begun[0])["content-length"] = str(len(message["body"]))
-                await send(begun.pop())
+            message["body"] = ours(message.get("body", b""))
+            MutableHeaders(scope=start)["content-length"] = str(len(message["body"]))
+            await send(start)
             await send(message)
 
-        await self._app(scope, receive, sending)
+        await app(scope, receive, sending)
+
+    return GZipMiddleware(changed, compresslevel=4)

@@ -28,7 +28,7 @@ from starlette.responses import JSONResponse
 from .admission import API, EVENTS, RATE, UPLOADS
 from .errors import message_of
 from .files import FILE, Cleanup
-from .html import Html
+from .html import with_ours
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -93,7 +93,7 @@ class ServerMiddleware:
 
     def __init__(self, app: Callable, files: Cleanup) -> None:
         self._app, self._files, self._uploads = app, files, Uploads()
-        self._html = Html(app)
+        self._page = with_ours(app)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """As ASGI has it."""
@@ -145,7 +145,7 @@ class ServerMiddleware:
                     of_others |= await run_in_threadpool(lambda: self._uploads.of_others(_plain(body), visitors))
             if of_others:
                 raise HTTPException(403, "This file is another visitor's: upload your own.")
-            app = self._html if request.method == "GET" and is_page else self._app
+            app = self._page if request.method == "GET" and is_page else self._app
             with API.awaited(waits_for), EVENTS.awaited(waits_for):
                 await app(scope, receive, sending)
         except ClientDisconnect:
