@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,25 @@ def drop_zone(label: str, *, elem_id: str, whole: bool = False) -> tuple[gr.Uplo
     return files, camera
 
 
+def on_files(
+    event: Any, add: Callable[..., Iterator[Updates]], inputs: Sequence[Any], outputs: Sequence[Any], read: gr.HTML
+) -> None:
+    """Call `add(session, files, *inputs)` with the files of a component. It is emptied at once, for what comes next.
+
+    Args:
+        event: `upload` of a button for files, or `input` of a camera, whose one file is a path.
+        read: the signal that it was read.
+    """
+    of = event.__self__
+
+    def added(session: Session, files: Any, *values: Any) -> Iterator[Updates]:
+        yield {of: None}
+        if files:
+            yield from add(session, files, *values)
+
+    on(event, added, [of, *inputs], [*outputs, of], signals=read)
+
+
 class _Opened(dict[str, int | None]):
     """The image whose details are shown, by panel."""
 
@@ -92,8 +111,8 @@ class _Own(dict[str, Evidence]):
     """The visitor's own images of each panel, while an example set is in their place."""
 
 
-class _Reading(dict[str, str]):
-    """The example set that each panel reads now, if any."""
+class _Reading(dict[str, bool]):
+    """Whether each panel reads an example set now."""
 
 
 def snapshot(file: str, name: str) -> Path:
@@ -134,39 +153,22 @@ class Images(ABC):
         """The visitor's images."""
         return session.evidence.get(self.panel, Evidence())
 
-    def wire_files(
-        self, files: gr.UploadButton, inputs: Sequence[Component], outputs: Sequence[Component], read: gr.HTML
-    ) -> None:
-        """Add the files of a button. It is emptied at once, for the next files.
-
-        Args:
-            inputs: the components of what `add` takes after the files.
-            read: the signal that they were read.
-        """
-
-        def add(session: Session, dropped: list[str] | None, *values: Any) -> Iterator[Updates]:
-            yield {files: None}
-            if dropped:
-                yield from self.add(session, dropped, *values)
-
-        on(files.upload, add, [files, *inputs], [*outputs, files], signals=read)
-
     def add(self, session: Session, files: Sequence[File], prior: str, whole: bool = False) -> Iterator[Updates]:
-        """Add images; where the prior was changed meanwhile, the others are read again. `whole`: look for no faces."""
-        first, new = self._gives_way(session), [Source(file) for file in files]
-        with (yield session.queued(self.panel, newest=first)) as cancel:
-            evidence = Evidence(prior=prior) if first else self._growing(session)
+        """Add images. An example set, such as the one that the page opens with, makes room for them; where the prior
+        was changed meanwhile, the others are read again. `whole`: look for no faces."""
+        new, reading = [Source(file) for file in files], session.state(_Reading).get(self.panel, False)
+        with (yield session.queued(self.panel, newest=reading)) as cancel:
+            if reading or self.evidence(session).example:
+                self._put(session, Evidence(prior=prior))
+            evidence = self.evidence(session)
             if evidence.prior != prior:
                 new, evidence = [*evidence.sources, *new], Evidence(prior=prior)
             yield from self.read(session, new, evidence, cancel, "never" if whole else "auto")
 
-    def _growing(self, session: Session) -> Evidence:
-        """The images that others are added to."""
-        return self.evidence(session)
-
-    def _gives_way(self, session: Session) -> bool:
-        """Whether what is read now, such as the set that the page opens with, makes room for the visitor's own."""
-        return False
+    def _put(self, session: Session, evidence: Evidence, opened: int | None = None) -> None:
+        """Replace all images, and show the details of the one of this index, if any."""
+        session.state(_Opened)[self.panel] = opened
+        session.evidence[self.panel] = evidence
 
     def read(
         self,
@@ -233,11 +235,6 @@ class ImageList(Images):
         kept = self._keeps and not reading
         cards = thumbnails(evidence, opened, self._weighted, kept) + (keeping(evidence) if kept else "")
         return {self._cards: cards, self._details: shown}
-
-    def _put(self, session: Session, evidence: Evidence, opened: int | None = None) -> None:
-        """Replace all images, and show the details of the one of this index, if any."""
-        session.state(_Opened)[self.panel] = opened
-        session.evidence[self.panel] = evidence
 
     def _open(self, session: Session, data: dict) -> Updates:
         """A thumbnail was clicked: show its details, or hide them."""
@@ -346,7 +343,7 @@ class EvidencePanel(ImageList):
     ) -> None:
         self._tab, self._nothing = tab, nothing
         with gr.Column(elem_id=panel):
-            self._files, self._camera = drop_zone(title, elem_id=panel)
+            files, camera = drop_zone(title, elem_id=panel)
             how: dict[str, Any] = {"html_template": examples_html(without), "elem_id": f"{panel}-examples"}
             self.examples = gr.HTML("", js_on_load=EXAMPLES_JS + static("mine.js"), label="Sets", **how)
         with gr.Row(equal_height=True):
@@ -359,9 +356,8 @@ class EvidencePanel(ImageList):
         self.outputs = [self._cards, self._details, *self._working.outputs, self.examples, self._few]
         self.steps, changed = self._few.change, new_signal()
         self.changed = changed.change
-        self.wire_files(self._files, [prior], self.outputs, changed)
-        camera = [self._camera, prior], [*self.outputs, self._camera]
-        on(self._camera.input, self._add_picture, *camera, signals=changed)
+        on_files(files.upload, self.add, [prior], self.outputs, changed)
+        on_files(camera.input, self._add_picture, [prior], self.outputs, changed)
         on(self.examples.select, self._choose_example, prior, self.outputs, event=True, signals=changed)
         self._wire(self.outputs, changed)
         on(clear.click, self._clear, prior, self.outputs, signals=changed)
@@ -387,12 +383,10 @@ class EvidencePanel(ImageList):
 
     # Reading -----------------------------------------------------------------------------------------------------
 
-    def _add_picture(self, session: Session, file: str | None, prior: str) -> Iterator[Updates]:
+    def _add_picture(self, session: Session, file: str, prior: str) -> Iterator[Updates]:
         """A picture of the camera or the clipboard."""
-        yield {self._camera: None}
-        if file is not None:
-            own = 0 if self.evidence(session).example else len(self.evidence(session))
-            yield from self.add(session, [snapshot(file, f"picture {own + 1}")], prior)
+        own = 0 if self.evidence(session).example else len(self.evidence(session))
+        return self.add(session, [snapshot(file, f"picture {own + 1}")], prior)
 
     def _choose_example(self, session: Session, data: dict, prior: str) -> Iterator[Updates]:
         """One click replaces all images: an example set is not mixed with others."""
@@ -444,7 +438,7 @@ class EvidencePanel(ImageList):
             yield self._show(session)
             return
         self._put(session, Evidence(prior=prior))
-        session.state(_Reading)[self.panel] = example
+        session.state(_Reading)[self.panel] = bool(example)
         try:
             for shown in self.read(session, sources, Evidence(prior=prior), cancel, align):
                 if example and not self.evidence(session).remaining:
@@ -452,7 +446,7 @@ class EvidencePanel(ImageList):
                     session.evidence[self.panel] = examples.setdefault((prior, example), named)
                 yield shown
         finally:
-            session.state(_Reading)[self.panel] = ""
+            session.state(_Reading)[self.panel] = False
 
     # The visitor's own ---------------------------------------------------------------------------------------------
 
@@ -460,19 +454,10 @@ class EvidencePanel(ImageList):
         session.state(_Own).pop(self.panel, None)
         yield (yield from self.put(session, Evidence(), prior))
 
-    def _growing(self, session: Session) -> Evidence:
-        """An example set, such as the one that the page opens with, makes room for images of one's own."""
-        if self.evidence(session).example:
-            self._put(session, Evidence(prior=self.evidence(session).prior))
-        return self.evidence(session)
-
     def _is_own(self, session: Session) -> bool:
         """Whether the images are the visitor's own, and there are some."""
-        evidence = self.evidence(session)
-        return not evidence.example and not self._gives_way(session) and (evidence.ready or len(evidence) > 0)
-
-    def _gives_way(self, session: Session) -> bool:
-        return bool(session.state(_Reading).get(self.panel))
+        evidence, reading = self.evidence(session), session.state(_Reading).get(self.panel)
+        return not evidence.example and not reading and (evidence.ready or len(evidence) > 0)
 
     def _show(self, session: Session, reading: str = "") -> Updates:
         own = None if self._is_own(session) else session.state(_Own).get(self.panel)

@@ -28,7 +28,7 @@ from transflow_core.recipes import Reading, within
 
 from ..cards import mostly_outliers
 from ..controls import Model, code, controls, download, log_slider, number_slider, on_slider, status_line
-from ..evidence_panel import CARDS_JS, EXAMPLES_JS, ImageList, Images, files_button, row_of
+from ..evidence_panel import CARDS_JS, EXAMPLES_JS, ImageList, Images, files_button, on_files, row_of
 from ..examples import EXAMPLES, example_sets
 from ..render import data_uri, progress, updating
 from ..server.admission import CancelToken
@@ -274,12 +274,12 @@ class Classify:
         on(filled, None, js=_TO_ANSWERS_JS)
         on(self._add.click, self._add_class, outputs=everything, signals=new)
         on(self._clear.click, partial(self._fill, Task()), prior, everything, signals=new)
-        self._queries.wire_files(self._files, read, progress, new)
+        on_files(self._files.upload, self._queries.add, read, progress, new)
         on(self._cards.edit, self._remove_query, event=True, signals=new)
         on(self._unaligned.input, self._read_again, read, everything, signals=new)
         on(changed_prior, self._follow, read, everything, signals=new)
         for index, slot in enumerate(self._slots):
-            slot.wire_files(slot.files, read, [*slot.parts, *progress], new)
+            on_files(slot.files.upload, slot.add, read, [*slot.parts, *progress], new)
             on(slot.remove.click, partial(self._remove_class, index), prior, everything, signals=new)
             named = [slot.name.submit, slot.name.blur]
             on(named, partial(self._rename, index), slot.name, slot.files, signals=new)

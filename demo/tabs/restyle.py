@@ -27,7 +27,7 @@ from transflow_core.recipes import Reading
 from transflow_core.recipes import Restyle as Recipe
 
 from ..controls import Model, code_pair, controls, download, downloads, filled_in, slider, status_line
-from ..evidence_panel import EvidencePanel, drop_zone, snapshot
+from ..evidence_panel import EvidencePanel, drop_zone, on_files, snapshot
 from ..examples import PHOTOGRAPH, example_sets, title_of
 from ..painting import mask_of, paintable
 from ..render import data_uri, updating, uri_of
@@ -187,8 +187,8 @@ class Restyle:
 
     def _wire(self, prior: Component, changed_prior: Sequence[Any]) -> None:
         read, panel, new = [self._faces, self._which], self._panel.outputs, new_signal()
-        on(self._files.upload, self._add_files, [self._files, prior], [*read, self._files, *panel], signals=new)
-        on(self._camera.input, self._add_picture, [self._camera, prior], [*read, self._camera], signals=new)
+        on_files(self._files.upload, self._add, [prior], [*read, *panel], new)
+        on_files(self._camera.input, self._add_picture, [prior], read, new)
         on(self._try.click, partial(self._read, sources=[PHOTOGRAPH]), prior, read, signals=new)
         on(self._paint.edit, self._paint_over, event=True, signals=new)
         on(changed_prior, self._follow, prior, [*read, *panel], signals=new)
@@ -205,20 +205,17 @@ class Restyle:
 
     # Photographs ---------------------------------------------------------------------------------------------------
 
-    def _add_files(self, session: Session, files: list[str] | None, prior: str) -> Iterator[Updates]:
-        yield {self._files: None}
+    def _add(self, session: Session, files: list[str], prior: str) -> Iterator[Updates]:
         # A saved posterior is a style, in whichever drop zone it lands.
-        styles = [file for file in files or [] if Path(file).suffix.lower() == ".safetensors"]
-        photographs = [file for file in files or [] if file not in styles]
+        styles = [file for file in files if Path(file).suffix.lower() == ".safetensors"]
+        photographs = [file for file in files if file not in styles]
         if styles:
             yield from self._panel.add(session, styles, prior)
         if photographs:
             yield from self._read(session, prior, photographs)
 
-    def _add_picture(self, session: Session, file: str | None, prior: str) -> Iterator[Updates]:
-        yield {self._camera: None}
-        if file is not None:
-            yield from self._read(session, prior, [str(snapshot(file, "picture"))])
+    def _add_picture(self, session: Session, file: str, prior: str) -> Iterator[Updates]:
+        return self._read(session, prior, [str(snapshot(file, "picture"))])
 
     def _paint_over(self, session: Session, data: dict) -> None:
         """The mask is for the photo that is shown."""
