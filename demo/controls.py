@@ -20,7 +20,6 @@ from transflow_core.engine import Engine
 from transflow_core.images.output import writes_mp4
 from transflow_core.limits import LAM_RATIO_SLIDER, Range, choice
 from transflow_core.posterior import Posterior, resolve
-from transflow_core.posterior.methods import Recommendation
 from transflow_core.recipes import NUMBERS, Method, Recipe, bounds, kinds, ordered, within
 from transflow_core.runtime.worker import Cancelled
 
@@ -191,11 +190,9 @@ _DEFAULT = Method(method="local").filled()
 _FEWEST, _MOST = 2, 20  # images of a sample: a slider from 1 to 1 cannot be moved; before the evidence is known
 
 
-def recommended(posterior: Posterior | None, engine: Engine) -> Recommendation:
-    """The method that suits the evidence; without evidence, the default."""
-    if posterior is None:
-        return Recommendation(_DEFAULT, "")
-    return Recommendation(*resolve(Method(), posterior, engine.looks))
+def recommended(posterior: Posterior | None, engine: Engine) -> tuple[Method, str]:
+    """The method that suits the evidence, and the reason; without evidence, the default."""
+    return (_DEFAULT, "") if posterior is None else resolve(Method(), posterior, engine.looks)
 
 
 class MethodControls:
@@ -271,20 +268,19 @@ class MethodControls:
         method = choice(kind, "the sampling method", TITLES)
         return Method.checked({"method": method, "lam_ratio": lam_ratio, **numbers.get(method, {})})
 
-    def shown(self, recommendation: Recommendation, auto: bool, m: float | None = None) -> Updates:
+    def shown(self, method: Method, reason: str | None = None, m: float | None = None) -> Updates:
         """The controls at a method.
 
         Args:
-            recommendation: the method with its numbers, and the reason.
-            auto: whether "choose for me" is on.
+            method: with its numbers.
+            reason: why it was chosen for the evidence. None turns "choose for me" off.
             m: images of the evidence, where they are known: the maximum of a slider.
         """
-        method, reason = recommendation
         few = method.images_per_sample or NUMBERS["bootstrap"]["images_per_sample"]
         likeness = _DEFAULT.likeness if method.likeness is None else method.likeness
         most = _most(m)
         values: Updates = {
-            self.auto: auto,
+            self.auto: reason is not None,
             self.kind: method.method,
             self._reason: _reason(method.method, reason),
             self.likeness: gr.update(value=likeness, visible=method.method == "local"),
@@ -301,14 +297,10 @@ class MethodControls:
         """The sliders, with the images of the evidence as their maximum."""
         return {self._per_sample: gr.update(most=_most(m))}
 
-    def chosen(self, posterior: Posterior | None, engine: Engine) -> Updates:
-        """The controls at the method that suits the evidence; without evidence, at the default."""
-        return self.shown(recommended(posterior, engine), True, posterior and posterior.m)
-
     def picked(self, session: Session, kind: str) -> Updates:
         """The user picked a method, which brings its own numbers along."""
         method = Method.checked({"method": choice(kind, "the sampling method", TITLES)})
-        return self.shown(Recommendation(method.filled(), ""), False)
+        return self.shown(method.filled())
 
 
 def description_of(method: Method) -> str:
@@ -327,7 +319,7 @@ def _most(m: float | None) -> float:
     return _MOST if m is None else max(_FEWEST, m)
 
 
-def _reason(kind: str, reason: str = "") -> str:
+def _reason(kind: str, reason: str | None = None) -> str:
     """What a method does, and why it was chosen, which the page hides once the user chooses (`page.css`)."""
     chosen = f" <span><b>Chosen for you:</b> {escape(reason)}</span>" if reason else ""
     return f"<code>{kind}</code>: {escape(_HELP[kind])}{chosen}"

@@ -27,7 +27,6 @@ from transflow_core.images.output import save_png
 from transflow_core.limits import MOST_DRAWS, STEPS_SLIDER, Range, is_number
 from transflow_core.operations import Result
 from transflow_core.posterior import Posterior, recommend
-from transflow_core.posterior.methods import Recommendation
 from transflow_core.recipes import NUMBERS, Condition, Method, Mix, within
 from transflow_core.recipes import Interpolate as Recipe
 from transflow_core.views import to_link
@@ -45,6 +44,7 @@ from ..controls import (
     log_slider,
     number_slider,
     on_slider,
+    recommended,
     relay,
 )
 from ..evidence_panel import NOT_KEPT, OWN, EvidencePanel
@@ -354,7 +354,7 @@ class Interpolate:
         with contextlib.suppress(ValueError):  # an invalid address opens with the defaults
             recipe = recipe_in(found)
             if {"method", "manner"} & found.keys():
-                updates |= self._method.shown(Recommendation(recipe.choices, ""), False)
+                updates |= self._method.shown(recipe.choices)
                 for end, ratio in zip("ab", _ratios(recipe), strict=True):
                     updates[self.own[f"lam_ratio_{end}"]]["value"] = on_slider(ratio)
             updates |= {one: getattr(recipe, name) for name, one in self.own.items() if "lam_ratio" not in name}
@@ -383,7 +383,9 @@ class Interpolate:
         if not posteriors:
             return {}
         fewest = min(posteriors, key=lambda posterior: posterior.m)
-        return self._method.chosen(fewest, self._engines.get(prior)) if auto else self._method.limited(fewest.m)
+        if not auto:
+            return self._method.limited(fewest.m)
+        return self._method.shown(*recommended(fewest, self._engines.get(prior)), fewest.m)
 
     def _run(self, session: Session, prior: str, *values: Any, again: bool = False) -> Iterator[Updates]:
         """The strip first; then the frames between its steps, for the player.

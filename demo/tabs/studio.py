@@ -25,7 +25,7 @@ from transflow_core.evidence import Evidence
 from transflow_core.images import to_pil
 from transflow_core.images.output import save_png
 from transflow_core.limits import MOST_IMAGES, Range, choice
-from transflow_core.posterior.methods import Recommendation, position_of
+from transflow_core.posterior.methods import position_of
 from transflow_core.recipes import DEFAULT_PRIOR, Method, Reading, Sample, to_text, within
 from transflow_core.views import to_link
 
@@ -234,14 +234,15 @@ class Studio:
         """The controls at a recipe. With "choose for me", the method is that for the evidence of now."""
         shown: Updates = {one: getattr(recipe, name) for name, one in self._drawing.items()}
         shown |= {one: to_text(getattr(recipe, name) or "") for name, one in self._moves.inputs.items()}
-        chosen = self._chosen(session, prior) if auto else self._at(Recommendation(recipe.choices, ""), False)
+        chosen = self._chosen(session, prior) if auto else self._at(recipe.choices)
         return shown | chosen
 
-    def _at(self, recommendation: Recommendation, auto: bool, m: float | None = None) -> Updates:
-        ratio = recommendation.method.lam_ratio
-        levels = ratio if isinstance(ratio, tuple) else (_lam(recommendation.method),) * len(self._levels)
-        shown = dict(zip(self._levels, map(on_slider, levels), strict=False)) | self._position(recommendation.method)
-        return self._method.shown(recommendation, auto, m) | shown | {self._by_level: isinstance(ratio, tuple)}
+    def _at(self, method: Method, reason: str | None = None, m: float | None = None) -> Updates:
+        """The controls at a method, see `MethodControls.shown`."""
+        ratio = method.lam_ratio
+        levels = ratio if isinstance(ratio, tuple) else (_lam(method),) * len(self._levels)
+        shown = dict(zip(self._levels, map(on_slider, levels), strict=False)) | self._position(method)
+        return self._method.shown(method, reason, m) | shown | {self._by_level: isinstance(ratio, tuple)}
 
     def _position(self, method: Method) -> Updates:
         """The slider in front at a method, with its λ/m."""
@@ -300,7 +301,7 @@ class Studio:
         """The controls at the method that suits the evidence, or at the default while there is none."""
         evidence = self._panel.evidence(session)
         posterior = evidence.posterior() if evidence.ready and evidence.prior == prior else None
-        return self._at(recommended(posterior, self._engines.get(prior)), True, posterior and posterior.m)
+        return self._at(*recommended(posterior, self._engines.get(prior)), posterior and posterior.m)
 
     def _choose(self, session: Session, prior: str, given: dict[Component, Any]) -> Updates:
         """New evidence, or "choose for me" was turned on: the method follows the evidence."""
@@ -318,7 +319,7 @@ class Studio:
             return own
         if before is not None and before.recipe.method == "local" and _single(before.evidence) != _single(evidence):
             there = values_at("local", position_of(before.recipe), evidence)  # the slider in front stays where it is
-            return own | self._at(Recommendation(before.recipe.choices.replace(**there), ""), False)
+            return own | self._at(before.recipe.choices.replace(**there))
         return own | self._method.limited(evidence.posterior().m)
 
     def _opening(self, session: Session) -> bool:
