@@ -65,12 +65,10 @@ class Page(gr.Blocks):
     """The page.
 
     Attributes:
-        folder: of uploads and results.
         ahead: work to do in advance while no request waits, for ever.
         forget: drops what is in memory of images that nobody used for so many seconds.
     """
 
-    folder: Path
     ahead: Callable[[], None]
     forget: Callable[[float], None]
 
@@ -92,9 +90,8 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> P
     install()
     engines = engines or Engines()
     first_prior, missing = _loaded(engines, first_prior)
-    folder = own_folder()
+    own_folder()
     with Page(title="Transflow Studio", analytics_enabled=False) as demo:
-        demo.folder = folder
         if missing:
             gr.HTML(f"<p class='missing-priors' role='status'>{escape(missing)}</p>", elem_id="missing", padding=True)
         # The Space that it runs in shows its code.
@@ -130,28 +127,25 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> P
             [tabs, behind, prior],
             js=f"() => ({static('photos.js')})(location.search.slice(1))",
         )
-        with panes["studio"] as tab:
-            Studio(Model(engines, prior, [chosen, _opened(tab)]), arrived, panel)
-        with panes["restyle"] as tab:
-            Restyle(Model(engines, prior, [chosen, _opened(tab)]))
-        with panes["interpolate"] as tab:
-            Interpolate(Model(engines, prior, [chosen, _opened(tab)]), arrived)
-        opened = _opened(panes["behind"])
-        with panes["how"] as tab:
-            Explain(Model(engines, prior, [chosen, opened, _opened(tab)]))
-        with panes["far"] as tab:
-            gr.HTML(how_far(), elem_id="far", elem_classes="how", label=_BEHIND["far"])
-            _opened(tab)
-        with panes["classify"] as tab:
+        opened = {key: _opened(tab) for key, tab in panes.items()}
+        with panes["studio"]:
+            Studio(Model(engines, prior, [chosen, opened["studio"]]), arrived, panel)
+        with panes["restyle"]:
+            Restyle(Model(engines, prior, [chosen, opened["restyle"]]))
+        with panes["interpolate"]:
+            Interpolate(Model(engines, prior, [chosen, opened["interpolate"]]), arrived)
+        with panes["how"]:
+            Explain(Model(engines, prior, [chosen, opened["behind"], opened["how"]]))
+        with panes["classify"]:
             why = "celeba64 is the smallest, and the quickest for this"
             own, own_chosen = _prior_picker(
                 engines, CLASSIFYING_PRIOR, why, "classify-prior", label="Model of this tab"
             )
             gr.Markdown("Tell apart: which of your classes is it?", elem_classes="lead")
-            Classify(Model(engines, own, [own_chosen, opened, _opened(tab)]))
-        with panes["about"] as tab:
-            gr.HTML(about(), elem_id="about", elem_classes="how", label=_BEHIND["about"])
-            _opened(tab)
+            Classify(Model(engines, own, [own_chosen, opened["behind"], opened["classify"]]))
+        for key, text in {"far": how_far(), "about": about()}.items():
+            with panes[key]:
+                gr.HTML(text, elem_id=key, elem_classes="how", label=_BEHIND[key])
         demo.unload(Session.disconnected)
         add_endpoints(engines, demo)
         number_last(demo)
@@ -165,7 +159,7 @@ def launch(demo: Page, **options: Any) -> Any:
     Where the package `mcp` is installed (the extra of that name), the endpoints are tools for agents as well.
     After SIGTERM it accepts no more requests, drops those that wait, and ends within 20 seconds, whatever runs.
     """
-    cleanup = Cleanup(partial(_in_use, demo), demo.folder)
+    cleanup = Cleanup(partial(_in_use, demo), upload_folder())
     threading.Thread(target=cleanup.run, name="cleanup", daemon=True).start()
     middleware = Middleware(ServerMiddleware, files=cleanup)
     # After each event Gradio sums up all events so far, with pandas, for a dashboard that the page does not have.

@@ -243,12 +243,11 @@ def _in_frames(recipe: Recipe, stride: int) -> Recipe:
 
 @dataclass
 class _State:
-    """A visitor's last run, and whether the tab was opened before."""
+    """A visitor's last run."""
 
     shown: Shown | None = None  # for the files to download
     request: tuple | None = None  # evidence, prior and settings of the newest run, unless the user stopped it
     message: str = ""  # the status at the end of that run, or "" until then
-    begun: bool = False
 
 
 class Interpolate:
@@ -363,11 +362,10 @@ class Interpolate:
     def _begin(self, session: Session, prior: str, opening: bool = False) -> Iterator[Updates]:
         """Where nobody has given anything, the tab opens with two sets. The status stays until the run that follows: an
         empty one could reach a slow browser after that of a quick run."""
-        state, here = session.state(_State), dict(parse_qsl(session.query)).get("tab") == TAB
+        here = dict(parse_qsl(session.query)).get("tab") == TAB
         # As it is drawn, the page says that its first tab was opened, which may come after the tab of the address.
-        if state.begun or not (opening or (session.tab == TAB and not here)):
+        if not (opening or (session.tab == TAB and not here)):
             return
-        state.begun = True
         if any(side.evidence(session).prior or session.busy(side.panel) for side in (self.a, self.b)):
             return
         a, b = _FIRST
