@@ -168,14 +168,14 @@ class Studio:
         prior = model.prior
         main, lams = list(self._drawing.values()), [self._lam, *self._levels]
         levels = [self._by_level, *self._levels]
-        inputs = [prior, *main, *self._method.inputs, self._lam, *levels]
+        self._inputs = [self._closeness, *main, *self._method.inputs, self._lam, *levels]
+        inputs, along = [prior, *self._inputs[1:]], [prior, *self._inputs]
         shown = [self._sheet, self._sample, *self._statuses, self._history, *self._results.outputs]
         self._method.wire([self._lam], [self._by_level.input, *(lam.input for lam in self._levels)])
         numbers, others = [*lams, *self._method.sliders], [self._results.inputs["style_levels"], self._temperature]
         sliders = [*numbers, *others, self._moves.along]
         moved = [one.input for one in sliders]  # type: ignore[attr-defined]
         seen = [self._sheet, *self._statuses]
-        along = [self._closeness, *inputs]
         for events, front in ((moved, False), (self._closeness.input, True)):
             on(events, partial(self._preview, front), along, seen, trigger_mode="always_last")
         on(self._sheet.expand, self._enlarge, (), self._sample, event=True)
@@ -196,18 +196,17 @@ class Studio:
         typed = [one.input for one in (self._seed, self._n, *self._more)]  # type: ignore[attr-defined]
         on([set_.change, *released, *typed, *self._results.events], self._refresh, inputs, shown, signals=drawn)
         numbered = [one.release for one in numbers]  # type: ignore[attr-defined]
-        self._inputs = [*along[:1], *inputs[1:]]  # what the values of `_set_and_refresh` belong to
         for events, what, outputs in (
             (self._closeness.release, self._move, method),
             ([self._by_level.input, *numbered], self._by_hand, method),
             (self._method.kind.input, self._pick, method),
             (self._method.auto.input, self._choose, own),
-            (self._panel.changed, self._evidence_changed, own),
+            (self._panel.changed, partial(self._choose, changed=True), own),
             (self._dice.click, self._roll, [self._seed, self._moves.near]),
-            (self._reset.click, self._reset_all, [*main, *method]),
+            (self._reset.click, lambda session, prior, _: self._set(DEFAULT, True, session, prior), [*main, *method]),
         ):
             refresh = partial(self._set_and_refresh, what)
-            on(events, refresh, [prior, *self._inputs], [*outputs, *shown], signals=drawn)
+            on(events, refresh, along, [*outputs, *shown], signals=drawn)
         on(drawn.change, self._fill_strip, inputs, self._strip)
         on(self._panel.steps, self._draw_early, inputs, seen)
         unfolded = on(self._moves.panel.expand, self._moves.open)
@@ -294,20 +293,24 @@ class Studio:
     def _roll(self, session: Session, prior: str, given: dict[Component, Any]) -> Updates:
         return {self._seed: random.randrange(10_000), self._moves.near: ""}
 
-    def _reset_all(self, session: Session, prior: str, given: dict[Component, Any]) -> Updates:
-        return self._set(DEFAULT, True, session, prior)
-
     def _chosen(self, session: Session, prior: str) -> Updates:
         """The controls at the method that suits the evidence, or at the default while there is none."""
         evidence = self._panel.evidence(session)
         posterior = evidence.posterior() if evidence.ready and evidence.prior == prior else None
         return self._at(*recommended(posterior, self._engines.get(prior)), posterior and posterior.m)
 
-    def _choose(self, session: Session, prior: str, given: dict[Component, Any]) -> Updates:
-        """New evidence, or "choose for me" was turned on: the method follows the evidence."""
+    def _choose(
+        self, session: Session, prior: str, given: dict[Component, Any], changed: bool = False
+    ) -> Updates | None:
+        """New evidence (`changed`), or "choose for me" was turned on: the method follows the evidence.
+
+        None if the evidence changes again, which comes here too, or the page is still being opened.
+        """
         evidence, view = self._panel.evidence(session), session.state(View)
         if self._opening(session) or session.busy(self._panel.panel):
-            return {}
+            return None
+        if changed and view.settled is evidence:
+            return {}  # it is the same, and the user may have chosen a method since
         view.settled = evidence
         before, own = view.request, {}
         # A sample and directions of other images.
@@ -377,7 +380,7 @@ class Studio:
 
     # Samples -----------------------------------------------------------------------------------------------------
 
-    def _preview(self, front: bool, session: Session, position: float, prior: str, *values: Any) -> Iterator[Updates]:
+    def _preview(self, front: bool, session: Session, prior: str, position: float, *values: Any) -> Iterator[Updates]:
         """The samples while a slider moves, less sharp where that is faster: that in front, where no strip has these
         samples, or another one."""
         request, engine = self._request(session, prior, values)
@@ -468,16 +471,6 @@ class Studio:
         text = _IN_NO_LINK if own else "The link opens the same samples. The picture shows four of them."
         value = {"src": uri_of(buffer.getvalue(), "PNG"), "name": f"{evidence.example or 'new_faces'}.png"}
         yield {self._card: answer | value | {"title": title, "text": text, "own": own, "images": len(images)}}
-
-    def _evidence_changed(self, session: Session, prior: str, given: dict[Component, Any]) -> Updates | None:
-        """None if the evidence changes again, which comes here too, or the page is still being opened.
-
-        Where it is the same evidence, the user may have chosen a method since.
-        """
-        if self._opening(session) or session.busy(self._panel.panel):
-            return None
-        same = session.state(View).settled is self._panel.evidence(session)
-        return {} if same else self._choose(session, prior, given)
 
     def _open_tab(self, key: str, session: Session, prior: str, *values: Any) -> Iterator[Updates]:
         """An inner tab was opened. The first one opens with the page, which fills it."""

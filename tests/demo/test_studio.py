@@ -410,7 +410,7 @@ def values_of(tab):
 
 def chosen_anew(tab, session):
     """The controls that are set since the evidence may be another one."""
-    return tab._evidence_changed(session, TINY, values_of(tab))
+    return tab._choose(session, TINY, values_of(tab), changed=True)
 
 
 def test_no_method_is_chosen_in_the_place_of_that_of_an_address(tab):
