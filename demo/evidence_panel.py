@@ -250,25 +250,24 @@ class ImageList(Images):
             index = row_of(data, evidence)
             if index is None:
                 return  # the image was removed already
-            if action == "remove":
-                faces = [other for other in faces_in_use(evidence, index).values() if other != index]
-                if opened == index:  # the details of another face of the same picture
-                    opened = faces[0] if faces else None
-                self._put(session, evidence.removed(index), opened and opened - (opened > index))
-            elif action == "weight":
-                self._put(session, evidence.replace(index, weight=_weight(value)), opened)
-            elif action == "robust":
-                self._put(session, evidence.replace(index, robust=value == "on"), opened)
-            elif action in ("mask", "masks"):
-                masks = dict.fromkeys(range(len(evidence)) if action == "masks" else [index], mask_of(value))
-                yield self._show(session, "Filling in the ignored parts …")
-                with contextlib.suppress(Cancelled):  # by the Stop button: nothing changes
-                    engine = self._engines.get(evidence.prior)
-                    self._put(session, ignore(engine, evidence, masks, cancel=cancel), opened)
-            elif action == "face":
-                yield self._show(session, "Reading the faces …")
-                with contextlib.suppress(Cancelled):
-                    self._put(session, *self._picked(evidence, index, str(value), cancel))
+            with contextlib.suppress(Cancelled):  # by the Stop button: nothing changes
+                if action == "remove":
+                    faces = [other for other in faces_in_use(evidence, index).values() if other != index]
+                    if opened == index:  # the details of another face of the same picture
+                        opened = faces[0] if faces else None
+                    evidence, opened = evidence.removed(index), opened and opened - (opened > index)
+                elif action == "weight":
+                    evidence = evidence.replace(index, weight=_weight(value))
+                elif action == "robust":
+                    evidence = evidence.replace(index, robust=value == "on")
+                elif action in ("mask", "masks"):
+                    masks = dict.fromkeys(range(len(evidence)) if action == "masks" else [index], mask_of(value))
+                    yield self._show(session, "Filling in the ignored parts …")
+                    evidence = ignore(self._engines.get(evidence.prior), evidence, masks, cancel=cancel)
+                elif action == "face":
+                    yield self._show(session, "Reading the faces …")
+                    evidence, opened = self._picked(evidence, index, str(value), cancel)
+                self._put(session, evidence, opened)
             yield self._show(session)
 
     def _picked(self, evidence: Evidence, index: int, value: str, cancel: CancelToken) -> tuple[Evidence, int]:

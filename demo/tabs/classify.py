@@ -112,11 +112,6 @@ class Answers:
         assert isinstance(self.result.saved, FewShotClassifier)
         return self.result.saved
 
-    def __iter__(self) -> Iterator[tuple[EvidenceImage, dict[str, Any]]]:
-        """Each query that could be inverted, with its answer."""
-        facts = self.result.facts["images"]
-        return ((image, one) for image, one in zip(self.queries, facts, strict=True) if image.used)
-
     def right(self, image: EvidenceImage, answer: Mapping[str, Any]) -> bool | None:
         """Whether an answer is right; None where the truth is unknown, or not the name of a class."""
         said, truth = NONE if answer["none_of_these"] else answer["best"], image.source.label
@@ -475,7 +470,8 @@ def _classes(session: Session, prior: str) -> dict[str, Evidence]:
 
 def _status(answers: Answers) -> str:
     """How many queries there are, and how many answers are right, where that is known."""
-    each = list(answers)
+    facts = answers.result.facts["images"]
+    each = [(image, answer) for image, answer in zip(answers.queries, facts, strict=True) if image.used]
     known = [right for image, answer in each if (right := answers.right(image, answer)) is not None]
     none = sum(answer["none_of_these"] for _, answer in each)
     queries = f"<b>{len(each)}</b> {'queries' if len(each) > 1 else 'query'}, {none} of them in no class"
