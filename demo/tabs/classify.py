@@ -102,7 +102,7 @@ class Answers:
     """What each query is: a result whose facts have an answer for each."""
 
     recipe: Recipe
-    latents: Sequence[tuple[str, Sequence[Any]]]  # of the examples of each class, compared by identity
+    classes: Mapping[str, Evidence]  # the examples, compared by identity
     queries: Evidence
     result: Result
 
@@ -397,7 +397,6 @@ class Classify:
                 how = {"prior": prior, "align": _align(unaligned), "lam_ratio": ratio, "copies": copies}
                 recipe = _Recipe.checked(how | dict(zip(self._more, more, strict=True)))
                 engine, status = self._engines.get(prior), "Fitting the classes…"
-                latents = [(name, [image.latent for image in evidence.used]) for name, evidence in classes.items()]
                 if state.answers is None:
                     yield {self._status: updating(engine.ahead, status)}
                 # The answers without copies come at once.
@@ -409,13 +408,13 @@ class Classify:
                         yield {self._status: f"{bar} · {status}"}
                         engine.encode(images[start : start + engine.batch_size], cancel=cancel)  # it remembers them
                     known, examples = state.answers, cast(Any, classes)
-                    if known is not None and (known.recipe, known.latents) == (one, latents):
+                    if known is not None and (known.recipe, known.classes) == (one, classes):
                         examples = known.classifier  # it was fitted to the same
                     result = engine.run(one, examples=examples, images=queries, cancel=cancel)
-                    state.answers = answers = Answers(one, latents, queries, result)
+                    state.answers = answers = Answers(one, classes, queries, result)
                     status = _status(answers)
                     shown: Updates = {self._status: status, self._cards: _cards(queries, answers)}
-                    shown[self._numbers] = _numbers(answers, classes)
+                    shown[self._numbers] = _numbers(answers)
                     yield shown | ({self._lam: on_slider(answers.classifier.lam_ratio)} if chosen else {})
                 yield {self._python: _python_code(recipe, classes, queries)}
             except ValueError as error:
@@ -479,9 +478,9 @@ def _status(answers: Answers) -> str:
     return " · ".join(parts + [f"<b>{sum(known)} of {len(known)}</b> answers right"] * bool(known))
 
 
-def _numbers(answers: Answers, classes: Mapping[str, Evidence]) -> str:
+def _numbers(answers: Answers) -> str:
     """The held-out accuracy, λ/m, and whether the prior knows such images."""
-    recipe, classifier = answers.recipe, answers.classifier
+    recipe, classifier, classes = answers.recipe, answers.classifier, answers.classes
     chance = f"; by chance {_percent(1 / len(classes))}" * (classifier.held_out_accuracy is not None)
     parts = [answers.result.lines[0].replace(" %", "\xa0%") + chance]
     parts.append(f"λ/m = {classifier.lam_ratio:.3g}{', chosen from the examples' if recipe.lam_ratio is None else ''}")
