@@ -22,7 +22,7 @@ from PIL import Image
 
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
-from transflow_core.images import contact_sheet, labelled_rows, save_animation, to_pil
+from transflow_core.images import contact_sheet, labelled_rows, to_pil
 from transflow_core.images.output import save_png
 from transflow_core.limits import MOST_DRAWS, STEPS_SLIDER, Range, is_number
 from transflow_core.operations import Result
@@ -202,7 +202,7 @@ def write(kind: str, shown: Shown, session: Session) -> Path:
         texts |= {key: title_of(end) for key, end in zip("ab", shown.ends, strict=True)}
         save_png(shown.strip, path, metadata=shown.result.metadata | texts)
     else:
-        save_animation([contact_sheet(one) for one in shown.frames], path)
+        shown.result.save(path)
     return path
 
 
