@@ -250,13 +250,29 @@ def says(page, selector, text):
     page.wait_for_function("([at, text]) => document.querySelector(at)?.innerText.includes(text)", arg=[selector, text])
 
 
-def saved(page, selector, folder) -> Path:
-    """The file that a click downloads."""
+def saved(page, selector, folder, tap=None) -> Path:
+    """The file that a click downloads, or a tap."""
     with page.expect_download() as download:
-        page.click(selector)
+        (tap or page.click)(selector)
     path = folder / download.value.suggested_filename
     download.value.save_as(path)
     return path
+
+
+def drag(page, selector, start, end, steps=12):
+    """Drag the mouse from one place of an element to another, in fractions of its sides, and leave it down."""
+    page.locator(selector).scroll_into_view_if_needed()
+    box = page.locator(selector).bounding_box()
+    first, last = ((box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end))
+    page.mouse.move(*first)
+    page.mouse.down()
+    page.mouse.move(*last, steps=steps)
+
+
+def paint(page, canvas, start, end):
+    """A stroke over a canvas."""
+    drag(page, canvas, start, end)
+    page.mouse.up()
 
 
 def done(steps, between=lambda: None):

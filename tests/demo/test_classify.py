@@ -18,7 +18,9 @@ from transflow_core.recipes import Classify as Recipe
 
 from ..helpers import ROOT, TIMEOUT, frames
 from .conftest import EXAMPLES, OTHER, TINY, done, reset_page, run_python, saved, says, unfold
-from .test_studio import drag
+from .test_studio import slide
+
+STATUS, NUMBERS, QUERIES = "#classify-status", "#classify-numbers", "#classify-queries input[type=file]"
 
 
 def opened(page, url):
@@ -34,7 +36,7 @@ def reset(page):
     page.get_by_role("tab", name="Answers").click()
     page.check("#classify-chosen input")
     page.click("#classify-clear")
-    wait_status(page, "at least two classes")
+    says(page, STATUS, "at least two classes")
     page.wait_for_function("document.querySelectorAll('#classify-classes .class-slot').length === 2")
 
 
@@ -42,18 +44,6 @@ def reset(page):
 def tab_page(kept_page, served_small):
     """The tab with the tiny prior, without classes. The tests share the page."""
     return kept_page(lambda page: opened(page, served_small), reset)
-
-
-def status(page):
-    return page.inner_text("#classify-status")
-
-
-def wait_status(page, words):
-    says(page, "#classify-status", words)
-
-
-def wait_numbers(page, words):
-    says(page, "#classify-numbers", words)
 
 
 def wait_answers(page, n):
@@ -72,14 +62,6 @@ def add_examples(page, index, files):
     page.set_input_files(f"#classify-{index}-files input[type=file]", files)
 
 
-def wait_examples(page, index, words):
-    says(page, f"#classify-{index}", words)
-
-
-def ask(page, files):
-    page.set_input_files("#classify-queries input[type=file]", files)
-
-
 def rename(page, index, name):
     page.fill(f"#classify-{index}-name textarea", name)
     page.press(f"#classify-{index}-name textarea", "Tab")
@@ -94,15 +76,15 @@ def test_own_files_of_which_one_is_broken_and_one_has_a_hostile_name(tab_page, t
     (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 this is no photograph")
     torn, hostile = str(tmp_path / "torn.jpg"), str(tmp_path / f"{evil}.png")
     shutil.copy(EXAMPLES["greyscale"][9], hostile)
-    assert "at least two classes" in status(page)
+    assert "at least two classes" in page.inner_text(STATUS)
     rename(page, 0, evil)
     add_examples(page, 0, [*EXAMPLES["greyscale"][:4], torn])
-    wait_examples(page, 0, "4 examples, 1 skipped")
+    says(page, "#classify-0", "4 examples, 1 skipped")
     assert "torn.jpg: skipped: " in page.get_attribute("#classify-0-cards .problem .open", "title")
-    assert "at least two classes" in status(page)
+    assert "at least two classes" in page.inner_text(STATUS)
     add_examples(page, 1, EXAMPLES["cartoon"][:4])
-    wait_examples(page, 1, "4 examples")
-    ask(page, [hostile, EXAMPLES["cartoon"][9], torn])
+    says(page, "#classify-1", "4 examples")
+    page.set_input_files(QUERIES, [hostile, EXAMPLES["cartoon"][9], torn])
     wait_answers(page, 2)
     assert answers(page) == [evil, "Class 2"]
     assert "skipped: " in page.inner_text("#classify-answers .problem")
@@ -118,20 +100,20 @@ def test_own_files_of_which_one_is_broken_and_one_has_a_hostile_name(tab_page, t
     assert answers(page) == ["drawn"]
     page.hover("#classify-1-cards .card")
     page.click("#classify-1-cards [data-action=remove][data-index='0']")
-    wait_examples(page, 1, "3 examples")
+    says(page, "#classify-1", "3 examples")
 
 
 def test_digits_in_one_click_and_classes_are_removed_added_and_named(tab_page):
     page = ready(tab_page, "digits")
     slots = page.locator("#classify-classes .class-slot")
-    wait_status(page, "answers right")
+    says(page, STATUS, "answers right")
     assert slots.count() == 10 and page.input_value("#classify-7-name textarea") == "7"
     assert "images of 7" in page.inner_text("#classify-7-files")
-    wait_numbers(page, "12 distorted copies")
+    says(page, NUMBERS, "12 distorted copies")
     unfold(page, "Advanced: features")
     page.press("#classify-copies input[type=range]", "ArrowLeft")
-    wait_numbers(page, "11 distorted copies")
-    assert "by chance 10\xa0%" in page.inner_text("#classify-numbers") and len(answers(page)) == 22
+    says(page, NUMBERS, "11 distorted copies")
+    assert "by chance 10\xa0%" in page.inner_text(NUMBERS) and len(answers(page)) == 22
     page.click("#classify-add")
     page.get_by_text("At most 10 classes").wait_for()
     ready(page, "styles")
@@ -141,16 +123,16 @@ def test_digits_in_one_click_and_classes_are_removed_added_and_named(tab_page):
     assert slots.count() == 3 and page.locator("#classify-answers .bars").first.locator("tr").count() == 3
     # Two classes of one name are not one class.
     rename(page, 0, "Cartoon")
-    wait_status(page, "Two classes have the same name")
+    says(page, STATUS, "Two classes have the same name")
     assert page.locator("#classify-answers .bars").count() == 0
     rename(page, 0, "grey")
     wait_answers(page, 14)
     # A removed class comes back empty.
     page.click("#classify-add")
-    wait_examples(page, 1, "No examples yet")
+    says(page, "#classify-1", "No examples yet")
     assert page.input_value("#classify-1-name textarea") == "Class 2"
     page.click("#classify-clear")
-    wait_status(page, "at least two classes")
+    says(page, STATUS, "at least two classes")
     assert slots.count() == 2 and page.is_disabled("#classify-0-remove")
     assert page.locator("#classify-answers .query").count() == 0
 
@@ -175,7 +157,7 @@ def test_classes_filled_at_the_same_time_do_not_disturb_each_other(tab_page, hol
     page.wait_for_selector("#classify-progress")
     add_examples(page, 0, EXAMPLES["sketch"][:2])  # a second drop into the same class, while it is being read
     add_examples(page, 1, EXAMPLES["cartoon"][:3])
-    wait_examples(page, 1, "3 examples")
+    says(page, "#classify-1", "3 examples")
     encode.go_on.set()
     page.wait_for_function("document.querySelectorAll('#classify-0-cards .card').length === 6")
     page.wait_for_selector("#classify-progress", state="hidden")
@@ -184,7 +166,7 @@ def test_classes_filled_at_the_same_time_do_not_disturb_each_other(tab_page, hol
 
 def test_downloads_and_code_give_the_same_answers_and_the_user_moves_lambda(tab_page, engines, capsys, checkout):
     page, prior = ready(tab_page, "styles"), engines.get(TINY).prior
-    wait_numbers(page, "chosen from the examples")
+    says(page, NUMBERS, "chosen from the examples")
     shown = [answer.lower() for answer in answers(page)]
     page.get_by_role("tab", name="Download").filter(visible=True).click()
     says(page, "#classify-python", "result.lines")
@@ -196,25 +178,25 @@ def test_downloads_and_code_give_the_same_answers_and_the_user_moves_lambda(tab_
     prior.save(TINY)
     run_python(code)
     compared, *printed = capsys.readouterr().out.splitlines()
-    assert compared in page.inner_text("#classify-numbers").replace("\xa0", " ")
+    assert compared in page.inner_text(NUMBERS).replace("\xa0", " ")
     assert [re.split(r": | \(|, novelty", line)[1].lower() for line in printed] == shown
     page.get_by_role("tab", name="Answers").click()
     page.wait_for_function("document.querySelector('#classify-lam output').textContent !== '0.10'")
     chosen = page.inner_text("#classify-lam output")
     before = page.inner_html("#classify-answers")
-    drag(page, 0.3, 0.87, steps=20, at="#classify-lam-range")
+    slide(page, 0.3, 0.87, steps=20, at="#classify-lam-range")
     page.mouse.up()
     moved = 10 ** float(page.input_value("#classify-lam-range"))
-    wait_numbers(page, f"λ/m = {moved:.3g} ")  # the last value wins
+    says(page, NUMBERS, f"λ/m = {moved:.3g} ")  # the last value wins
     assert not page.is_checked("#classify-chosen input")
     page.wait_for_function("html => document.querySelector('#classify-answers').innerHTML !== html", arg=before)
     page.check("#classify-chosen input")
-    wait_numbers(page, "chosen from the examples")
+    says(page, NUMBERS, "chosen from the examples")
     page.wait_for_function("text => document.querySelector('#classify-lam output').textContent === text", arg=chosen)
     # Nothing moves when a query comes, and a phone scrolls to the answers.
     top = "document.querySelector('#classify-results').getBoundingClientRect().top + scrollY"
     before = page.evaluate(top)
-    ask(page, [EXAMPLES["sepia"][0]])
+    page.set_input_files(QUERIES, [EXAMPLES["sepia"][0]])
     wait_answers(page, 15)
     assert abs(page.evaluate(top) - before) < 30
     page.focus("#classify-answers [data-action=remove][data-index='14']")
@@ -223,7 +205,7 @@ def test_downloads_and_code_give_the_same_answers_and_the_user_moves_lambda(tab_
     page.set_viewport_size({"width": 390, "height": 900})
     frames(page, 30)  # the page takes its new width
     before = page.evaluate(top)
-    ask(page, [EXAMPLES["sepia"][0]])
+    page.set_input_files(QUERIES, [EXAMPLES["sepia"][0]])
     wait_answers(page, 15)
     assert page.evaluate(top) == before
     page.wait_for_function("document.getElementById('classify-status').getBoundingClientRect().top < 900")

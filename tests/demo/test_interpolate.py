@@ -28,6 +28,7 @@ from transflow_core.posterior import Posterior, mixed
 from ..helpers import by_bootstrap, by_posterior, frames
 from .conftest import EXAMPLES, TINY, codes_run, done, same, saved, says, unfold
 
+STATUS = "#interpolate-status"
 SIZE = 400, 136  # of an animation of three draws, in pixels
 PLAYED = """async src => {
     const video = document.createElement('video');
@@ -68,10 +69,6 @@ def tab_page(kept_page, served_small):
     return kept_page(lambda page: opened(page, served_small), reset)
 
 
-def wait_status(page, words):
-    says(page, "#interpolate-status", words)
-
-
 def wait_ends(page, a, b):
     """Until the picture on the screen is that of these two, with all frames of the eight steps it starts with.
 
@@ -83,7 +80,7 @@ def wait_ends(page, a, b):
             && document.querySelector('#scrubber').max === '28'""",
         arg=[a, b],
     )
-    wait_status(page, "images in")
+    says(page, STATUS, "images in")
 
 
 def wait_strip(page, words):
@@ -204,7 +201,7 @@ def test_two_examples_make_a_strip_and_the_scrubber_needs_no_server(tab_page):
     page.click("#interpolate-get-png")
     page.get_by_text("There is nothing to save yet").wait_for()
     page.click("#interpolate-run")
-    wait_status(page, "Add photos to A or B first")
+    says(page, STATUS, "Add photos to A or B first")
     says(page, "#side-a-status", "this end is the model itself")
 
 
@@ -234,20 +231,20 @@ def test_stop_cancels_and_keeps_the_result(tab_page, hold, monkeypatch):
     monkeypatch.setattr("demo.controls.QUICK", 0)
     set_number(page, "interpolate-steps", 24)
     wait_strip(page, "24 steps")
-    wait_status(page, "images in")
+    says(page, STATUS, "images in")
     batch = hold("call", which=lambda number: number > 0)
     choose(page, "wasserstein")
     page.wait_for_selector('#interpolate-status progress[max="72"]')
     page.click("#interpolate-stop")
-    wait_status(page, "Stopped after")
-    done, total = map(int, re.findall(r"\d+", page.inner_text("#interpolate-status")))
+    says(page, STATUS, "Stopped after")
+    done, total = map(int, re.findall(r"\d+", page.inner_text(STATUS)))
     assert done < total == 72
     page.wait_for_selector("#interpolate-stop", state="hidden")
     assert page.get_attribute("#player .strip img", "alt").startswith("Posterior")
     batch.go_on.set()
     page.click("#interpolate-run")
     wait_strip(page, "Wasserstein")
-    wait_status(page, "images in")
+    says(page, STATUS, "images in")
 
 
 def test_downloads_are_what_the_page_shows_and_a_saved_posterior_is_an_end(tab_page, tmp_path):

@@ -8,7 +8,7 @@ from transflow_core.images.output import read_png_metadata
 from transflow_core.operations import enlarging
 
 from ..helpers import repeated
-from .conftest import EXAMPLES, TINY, says
+from .conftest import EXAMPLES, TINY, saved, says
 from .test_phone import Finger
 from .test_studio import wait_samples
 
@@ -30,9 +30,7 @@ def test_a_face_is_saved_and_shown_four_times_larger(hand, served_small, tmp_pat
     wait_samples(page)
     page.wait_for_selector("#sheet [data-do=larger]:enabled", state="attached")
     hand.tap("#sheet summary >> nth=0")
-    with page.expect_download() as download:
-        hand.tap("#sheet [data-do=larger]")
-    download.value.save_as(path := tmp_path / "face.png")
+    path = saved(page, "#sheet [data-do=larger]", tmp_path, hand.tap)
     assert load_image(path).size == (64, 64) and "invents" in read_png_metadata(path)["enlarged"]
     says(page, "#morph-status", "64 × 64 pixels")
     assert "The finest detail is invented." in page.inner_text("#morph-status")
@@ -58,9 +56,7 @@ def test_my_portrait_as_an_old_painting_large_in_four_taps(hand, served_small, t
     chooser.value.set_files(portrait)
     says(page, "#restyle-status", "1 face in")
     hand.tap("#restyle-save button.label-wrap")
-    with page.expect_download() as download:
-        hand.tap("#restyle-larger")
-    download.value.save_as(path := tmp_path / "large.png")
+    path = saved(page, "#restyle-larger", tmp_path, hand.tap)
     assert load_image(path).size == (960, 960) and hand.taps == 4
     assert read_png_metadata(path).items() >= {"recipe": "restyle", "strength": "0.6"}.items()
     says(page, "#restyle-larger-status", "960 × 960 pixels")

@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from playwright.sync_api import expect
 
-from demo import Engines
 from demo.cards import MINE, thumbnails
 from demo.controls import Model
 from demo.evidence_panel import EvidencePanel, _weight, row_of
@@ -30,8 +29,8 @@ from transflow_core.images import load_image
 from transflow_core.pictures import Picture
 from transflow_core.posterior import Posterior
 
-from ..helpers import TIMEOUT, frames, make_tiny_prior, squares
-from .conftest import EXAMPLES, OTHER, TINY, choose_example, done, opened, says
+from ..helpers import TIMEOUT, frames, squares
+from .conftest import EXAMPLES, OTHER, TINY, choose_example, done, opened, paint, says
 from .test_studio import another_sheet, same_sheet, sheet, upload, wait_samples, wait_status
 
 CARDS, DETAILS, FILES = "#evidence-cards .card", "#evidence-details", "#evidence-files input[type=file]"
@@ -449,12 +448,7 @@ def test_a_part_of_one_image_and_of_all_is_ignored(studio):
     before = sheet(page)
     page.click("#evidence-cards .open")
     page.get_by_text("Ignore a part").click()
-    page.locator(canvas).scroll_into_view_if_needed()
-    box = page.locator(canvas).bounding_box()
-    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"])
-    page.mouse.down()
-    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.5 * box["height"], steps=4)
-    page.mouse.up()
+    paint(page, canvas, (0.3, 0.3), (0.6, 0.5))
     assert page.evaluate(PAINTED_JS, canvas)
     page.locator("#evidence-cards .open").nth(1).click()
     details(page, "sepia_01.png")
@@ -476,11 +470,16 @@ def test_a_part_of_one_image_and_of_all_is_ignored(studio):
     page.wait_for_selector(f"{canvas}:not([data-mask])", state="attached")
 
 
-def test_a_saved_posterior_of_another_model_goes_in_words(engines, monkeypatch):
+@pytest.fixture
+def panel(engines):
+    """The panel alone, for tests without a browser."""
+    with gr.Blocks():
+        return EvidencePanel(Model(engines, gr.Textbox(), ()), panel="style", title="", tab="studio")
+
+
+def test_a_saved_posterior_of_another_model_goes_in_words(panel, monkeypatch):
     said, session = [], Session("somebody")
     monkeypatch.setattr("demo.evidence_panel.warn", said.append)
-    with gr.Blocks():
-        panel = EvidencePanel(Model(engines, gr.Textbox(), ()), panel="style", title="", tab="studio")
     saved = Posterior.condition(torch.zeros(2, 768), lam_ratio=0.5)
     session.evidence["style"] = Evidence(prior=OTHER, saved=saved, saved_name="mine.safetensors")
     done(panel._follow(session, TINY))
@@ -488,11 +487,9 @@ def test_a_saved_posterior_of_another_model_goes_in_words(engines, monkeypatch):
     assert not panel.evidence(session).ready and panel.evidence(session).prior == TINY
 
 
-def test_what_was_still_being_read_of_ones_own_is_said_on_the_way_back(engines, monkeypatch):
+def test_what_was_still_being_read_of_ones_own_is_said_on_the_way_back(panel, engines, monkeypatch):
     said, session = [], Session("somebody")
     monkeypatch.setattr("demo.evidence_panel.report", said.append)
-    with gr.Blocks():
-        panel = EvidencePanel(Model(engines, gr.Textbox(), ()), panel="style", title="", tab="studio")
     own = engines.get(TINY).read(squares(2))
     session.evidence["style"] = Evidence(own.images[:1], prior=TINY, remaining=5, coming=own.images[1:])
     for key in ("sepia", MINE):
@@ -501,12 +498,9 @@ def test_what_was_still_being_read_of_ones_own_is_said_on_the_way_back(engines, 
     assert panel.evidence(session).images == own.images[:1] and not panel.evidence(session).coming
 
 
-def test_all_sessions_share_an_example_set(tmp_path):
+def test_all_sessions_share_an_example_set(panel, engines):
     """With its posterior it takes tens of megabytes: somebody may invent sessions."""
-    make_tiny_prior().save(tmp_path / TINY)
-    engines = Engines(tmp_path, device="cpu")
-    with gr.Blocks():
-        panel = EvidencePanel(Model(engines, gr.Textbox(), ()), panel="evidence", title="", tab="studio")
+    engines.examples.clear()
     one, two, other = Session("one"), Session("two"), Session("other")
     for session, key in ((one, "sketch"), (two, "sketch"), (other, "sepia")):
         assert done(panel.open(session, key, TINY))

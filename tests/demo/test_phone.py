@@ -10,7 +10,7 @@ from demo.examples import PHOTOGRAPH
 from transflow_core.images.output import read_png_metadata
 
 from ..helpers import frames
-from .conftest import EXAMPLES, says
+from .conftest import EXAMPLES, saved, says
 from .test_studio import wait_samples, wait_status
 
 # The point where a finger hits an element without scrolling; null where something else covers it.
@@ -81,10 +81,7 @@ def test_three_taps_from_the_open_page_to_a_picture_of_ones_own(new_page, served
     page.wait_for_url(re.compile("example=own"))
     page.wait_for_selector("#sheet [data-do=save]:enabled", state="attached")
     finger.tap("#sheet summary >> nth=0")
-    with page.expect_download() as download:
-        finger.tap("#sheet [data-do=save]")
-    path = tmp_path / download.value.suggested_filename
-    download.value.save_as(path)
+    path = saved(page, "#sheet [data-do=save]", tmp_path, finger.tap)
     assert PHOTOGRAPH.stem in read_png_metadata(path)["evidence"]
     with Image.open(path) as image:
         assert image.size == (16, 16)

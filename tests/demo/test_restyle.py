@@ -24,7 +24,9 @@ from transflow_core.images.output import read_png_metadata
 from transflow_core.recipes import Restyle
 
 from ..helpers import TIMEOUT, squares
-from .conftest import TINY, codes_run, done, same, saved, says
+from .conftest import TINY, codes_run, done, paint, same, saved, says
+
+CANVAS = "#restyle-paint canvas"
 
 
 def style_files(folder, n=3):
@@ -33,10 +35,6 @@ def style_files(folder, n=3):
     for path, image in zip(paths, squares(n), strict=True):
         image.save(path)
     return paths
-
-
-def wait_status(page, words):
-    says(page, "#restyle-status", words)
 
 
 def sources(page):
@@ -52,17 +50,6 @@ def other_picture(page, before):
     )
 
 
-def paint(page, canvas, start, end):
-    """A stroke over a canvas, between two places in fractions of its sides."""
-    page.locator(canvas).scroll_into_view_if_needed()
-    box = page.locator(canvas).bounding_box()
-    (x0, y0), (x1, y1) = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
-    page.mouse.move(x0, y0)
-    page.mouse.down()
-    page.mouse.move(x1, y1, steps=5)
-    page.mouse.up()
-
-
 def test_where_no_photo_can_be_read_there_is_none_to_choose(engines, tmp_path):
     with gr.Blocks():
         tab = RestyleTab(Model(engines, gr.Textbox(), []))
@@ -73,7 +60,7 @@ def test_where_no_photo_can_be_read_there_is_none_to_choose(engines, tmp_path):
 
 def test_the_tab_opens_on_a_worked_example_which_follows_the_slider(page, served_small, engines, hold, tmp_path):
     page.goto(f"{served_small}/?tab=restyle")
-    wait_status(page, "A check")
+    says(page, "#restyle-status", "A check")
     assert "3 faces found" in page.inner_text("#restyle-faces")
     before, after = sources(page)
     assert before != after and "60 %" in page.inner_text("#restyle-strength")
@@ -97,12 +84,12 @@ def test_the_tab_opens_on_a_worked_example_which_follows_the_slider(page, served
     page.click("#restyle-code > button")
     says(page, "#restyle-python", "tfc.Restyle(")
     page.click("#style-clear")
-    wait_status(page, "choose a style")
+    says(page, "#restyle-status", "choose a style")
     assert all("restyle" not in page.inner_text(f"#restyle-{code}").lower() for code in ("python", "shell"))
     whole = sources(page)[0]
     page.get_by_text("Remove something").click()
-    page.wait_for_selector("#restyle-paint canvas")
-    paint(page, "#restyle-paint canvas", (0.44, 0.35), (0.56, 0.4))
+    page.wait_for_selector(CANVAS)
+    paint(page, CANVAS, (0.44, 0.35), (0.56, 0.4))
     page.click("#restyle-paint [data-paint=apply]")
     page.wait_for_function("src => document.querySelector('#restyle-slider img')?.src !== src", arg=whole)
     page.wait_for_selector("#restyle-paint canvas[data-mask][data-shown]")
@@ -113,13 +100,13 @@ def test_the_tab_opens_on_a_worked_example_which_follows_the_slider(page, served
     page.wait_for_function("src => document.querySelector('#restyle-slider img')?.src === src", arg=whole)
     # So does one that is still being removed.
     removal = hold("picture", which=lambda number: number == 0)
-    paint(page, "#restyle-paint canvas", (0.44, 0.35), (0.56, 0.4))
+    paint(page, CANVAS, (0.44, 0.35), (0.56, 0.4))
     page.click("#restyle-paint [data-paint=apply]")
     assert removal.begun.wait(TIMEOUT)
     page.click("#restyle-paint [data-paint=clear]")
     assert removal.cancelled.wait(TIMEOUT) and sources(page)[0] == whole
     # A mask that touches no face is refused, and nothing changes.
-    paint(page, "#restyle-paint canvas", (0.02, 0.95), (0.1, 0.97))
+    paint(page, CANVAS, (0.02, 0.95), (0.1, 0.97))
     page.click("#restyle-paint [data-paint=apply]")
     page.get_by_text("touches no face").wait_for()
     assert sources(page)[0] == whole
@@ -133,13 +120,13 @@ def test_the_tab_opens_on_a_worked_example_which_follows_the_slider(page, served
     # Two photos: one is shown, and the other is a click away.
     page.set_input_files("#restyle-files input", [PHOTOGRAPH, tmp_path / "style_0.png"])
     page.locator("#restyle-which").get_by_label("style_0.png").click()
-    wait_status(page, "The whole picture in")
+    says(page, "#restyle-status", "The whole picture in")
 
 
 def test_on_a_phone_the_styles_are_below_the_picture_and_a_click_scrolls_to_it(new_page, served_small):
     page = new_page(touch=True)
     page.goto(f"{served_small}/?tab=restyle")
-    wait_status(page, "A check")
+    says(page, "#restyle-status", "A check")
     page.wait_for_function(
         "() => { const [picture, styles] = ['#restyle-slider', '#style-examples'].map("
         "one => document.querySelector(one).getBoundingClientRect()); "

@@ -32,7 +32,7 @@ from transflow_core.posterior import Posterior
 from ..helpers import METHODS, by_posterior, frames, make_grown_prior, make_tiny_prior
 from .conftest import EXAMPLES, choose_example, opened, same, saved, says
 from .test_phone import OWN, shows_its_images
-from .test_studio import drag, from_menu, same_sheet, sheet, status, wait_status
+from .test_studio import from_menu, same_sheet, sheet, slide, status, wait_status
 
 COPIED_JS = """async () => {
   const [item] = await navigator.clipboard.read();
@@ -176,7 +176,7 @@ def test_hold_to_compare_shows_the_same_draws_without_evidence_and_the_strip_nee
     assert not page.is_visible("#sheet canvas")
     sample, strips = Engine.sample, []
     monkeypatch.setattr(Engine, "sample", lambda *a, **k: strips.append(k.get("priority")) or sample(*a, **k))
-    drag(page, 0.01, 0.99, steps=30, at="#closeness-range")
+    slide(page, 0.01, 0.99, steps=30, at="#closeness-range")
     assert float(page.get_attribute("#sheet canvas", "data-at")) > 7.9
     far = picture_of(page, "#sheet canvas")
     moved = picture_of(page, "#sheet .large canvas")  # the large face moves along

@@ -29,7 +29,7 @@ from transflow_core.recipes import Sample
 from transflow_core.views import from_metadata, to_python, to_shell
 
 from ..helpers import TIMEOUT, frames
-from .conftest import EXAMPLES, OTHER, TINY, choose_example, choose_prior, done, opened, saved, says, unfold
+from .conftest import EXAMPLES, OTHER, TINY, choose_example, choose_prior, done, drag, opened, saved, says, unfold
 
 
 def chosen(page, url, example):
@@ -66,15 +66,9 @@ def upload(page, files, used):
     wait_status(page, f"m = {used} ")
 
 
-def drag(page, start, end, steps=12, at="#lam-range"):
+def slide(page, start, end, steps=12, at="#lam-range"):
     """Drag a slider from one place of its track (0 to 1) to another, and leave the mouse down."""
-    page.locator(at).scroll_into_view_if_needed()
-    box = page.locator(at).bounding_box()
-    y = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + start * box["width"], y)
-    page.mouse.down()
-    for step in range(1, steps + 1):
-        page.mouse.move(box["x"] + (start + (end - start) * step / steps) * box["width"], y)
+    drag(page, at, (start, 0.5), (end, 0.5), steps)
 
 
 def release(page):
@@ -124,7 +118,7 @@ def test_two_files_the_slider_and_the_numbers_with_the_shipped_model(page, serve
     assert sheet(page) != before
     page.get_by_label("The paper's").click()
     page.wait_for_url(re.compile("method=posterior"))
-    drag(page, 0.55, 0.1)
+    slide(page, 0.55, 0.1)
     page.mouse.up()
     wait_status(page, f"λ/m = {slider(page):g}")
     assert slider(page) < 0.05
@@ -158,7 +152,7 @@ def test_a_preview_that_comes_late_does_not_blur_the_samples(studio, hold, monke
     monkeypatch.setattr(Strip, "missing", lambda *_: iter(()))  # previews come from the server until a strip is there
     choose_example(page, "red_hair")
     preview = hold("sample", preview=True)
-    drag(page, 0.2, 0.9, steps=40)
+    slide(page, 0.2, 0.9, steps=40)
     assert preview.begun.wait(TIMEOUT)
     page.mouse.up()
     preview.go_on.set()
@@ -202,7 +196,7 @@ def test_visitors_neither_delay_one_another_nor_see_each_others_images(studio, n
     one.set_input_files("#evidence-files input[type=file]", EXAMPLES["greyscale"][:2])
     assert first.begun.wait(TIMEOUT)
     upload(two, EXAMPLES["red_hair"][:3], used=3)
-    drag(one, 0.5, 0.4)  # images that are being read delay not even the same visitor's slider
+    slide(one, 0.5, 0.4)  # images that are being read delay not even the same visitor's slider
     release(one)
     first.go_on.set()
     wait_status(one, f"λ/m = {slider(one):g}, m = 2 ")
@@ -243,7 +237,7 @@ def test_downloads_are_what_the_page_shows(studio, engines, tmp_path):
     wait_samples(page)
     same_sheet(page, shown)
     says(page, "#evidence-status", file.name)
-    drag(page, 0.5, 0.2)
+    slide(page, 0.5, 0.2)
     page.mouse.up()
     another_sheet(page, shown)
 
@@ -287,7 +281,7 @@ def test_the_method_is_chosen_for_the_evidence_until_the_user_moves_it(studio):
     assert page.is_checked("#method-auto input") and "Chosen for you" in page.inner_text("#method-reason")
     assert "new members of the set" in status(page) and not page.locator("#lam .band").is_visible()
     before = sheet(page)
-    drag(page, 0.9, 0.1, at="#method-likeness-range")
+    slide(page, 0.9, 0.1, at="#method-likeness-range")
     another_sheet(page, before)  # a preview
     page.mouse.up()
     page.wait_for_url(re.compile(r"method=local.*likeness=0(\.[01]\d?)?&"))  # where the user let go
