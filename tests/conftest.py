@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from transflow_core.engine import Engine
 from transflow_core.priors.catalogue import load_prior
 from transflow_core.priors.prior import Prior
 from transflow_core.runtime import tune
@@ -63,6 +64,12 @@ def conformance() -> dict[str, np.ndarray]:
 @pytest.fixture
 def tiny_prior() -> Prior:
     return make_tiny_prior()
+
+
+@pytest.fixture
+def engine(tiny_prior) -> Engine:
+    """The tiny prior at work."""
+    return Engine(tiny_prior)
 
 
 @pytest.fixture

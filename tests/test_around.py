@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from transflow_core.engine import Engine
 from transflow_core.operations import sampler_of
 from transflow_core.posterior import Covariance, Gaussian, Posterior
 from transflow_core.posterior.around import Around
@@ -17,11 +16,6 @@ from .test_local import LEVELS, D, close, evidence, looks_of
 GAUSSIAN = Gaussian(torch.tensor([1.0, -2.0]).double(), Covariance(0.5, torch.tensor([[1.0], [2.0]]).double()))
 SET, LOOKS = Posterior.condition(evidence(), 0.5, weights=[1, 2, 1, 1, 0.5, 1]), looks_of()
 kinds = pytest.mark.parametrize("kind", METHODS)
-
-
-@pytest.fixture
-def engine(tiny_prior):
-    return Engine(tiny_prior)
 
 
 def test_around_a_draw_of_a_gaussian_is_the_posterior_of_that_draw():

@@ -106,8 +106,7 @@ def forced(monkeypatch, noisy):
 
 
 @pytest.mark.parametrize("folds", [0, 1, 2, 4])
-def test_a_noisy_draw_is_drawn_again_with_another_fold_and_the_others_stay(monkeypatch, folds):
-    engine = Engine(make_tiny_prior())
+def test_a_noisy_draw_is_drawn_again_with_another_fold_and_the_others_stay(engine, monkeypatch, folds):
     sampler = sampler_of(engine)
     shown = [engine.decode(sampler.sample(4, seed=1, fold=f), guards=[sampler.guard]) for f in range(5)]
     known = judged(torch.cat(shown), engine.prior.image_size)
@@ -126,8 +125,7 @@ def test_a_noisy_draw_is_drawn_again_with_another_fold_and_the_others_stay(monke
     assert drawn.counts["redrawn"] == bool(folds) and drawn.counts["projected"] == 0
 
 
-def test_a_draw_that_stays_noisy_is_moved_to_its_first_donor(monkeypatch):
-    engine = Engine(make_tiny_prior())
+def test_a_draw_that_stays_noisy_is_moved_to_its_first_donor(engine, monkeypatch):
     sampler = sampler_of(engine)
     first, last = sampler.first(3, seed=1, fold=4), sampler.sample(3, seed=1, fold=4)
     side = engine.prior.image_size
@@ -185,8 +183,7 @@ def test_the_samples_are_the_same_at_every_side(kind, monkeypatch):
     torch.testing.assert_close(alone.images[0], whole.images[5], atol=1e-4, rtol=0)
 
 
-def test_what_leaves_the_ranges_is_counted():
-    engine = Engine(make_tiny_prior())
+def test_what_leaves_the_ranges_is_counted(engine):
     assert not engine.sample(sampler_of(engine, how=by_local(1.0, 0.0)), 6).guarded.any()
     wild = engine.sample(sampler_of(engine), 6, temperature=40.0)
     assert wild.counts["guarded"] == 6 and wild.images.isfinite().all()
@@ -194,9 +191,8 @@ def test_what_leaves_the_ranges_is_counted():
     assert not engine.sample(sampler_of(engine, how=METHODS["posterior"]), 6, temperature=40.0).guarded.any()
 
 
-def test_a_latent_whose_image_is_broken_keeps_its_own_guard():
+def test_a_latent_whose_image_is_broken_keeps_its_own_guard(engine):
     """Some of the draws are moved: each is still coloured, and bounded, by the guard of its place."""
-    engine = Engine(make_tiny_prior())
     local, far = sampler_of(engine), Gaussian(torch.zeros(engine.prior.dim), 1e12)
     z = torch.cat([local.sample(2), far.sample(2)])
     centre = torch.cat([local.mean.expand(2, -1), far.mean.expand(2, -1)])
@@ -211,8 +207,7 @@ def test_a_latent_whose_image_is_broken_keeps_its_own_guard():
     assert engine.sample(interpolate(local, far, 0.5), 2).images.isfinite().all()
 
 
-def test_compositions_and_paths_are_drawn_within_the_union_of_guards():
-    engine = Engine(make_tiny_prior())
+def test_compositions_and_paths_are_drawn_within_the_union_of_guards(engine):
     a, b = sampler_of(engine), sampler_of(engine, 3, METHODS["bootstrap"])
     both = a.guard.union(b.guard)
     for sampler in (compose([a, b], engine.prior.levels), interpolate(a, b, 0.5)):
@@ -235,8 +230,8 @@ def test_an_evidence_image_is_drawn_as_it_is(any_prior):
 
 
 @pytest.mark.parametrize("recipe", [Condition(align="never"), Restyle(align="never")])
-def test_masks_are_counted_before_one_is_decoded_and_one_file_is_decoded_once(recipe, tmp_path, monkeypatch):
-    engine, opened, plain = Engine(make_tiny_prior()), [], Engine.picture
+def test_masks_are_counted_before_one_is_decoded_and_one_file_is_decoded_once(engine, recipe, tmp_path, monkeypatch):
+    opened, plain = [], Engine.picture
     for name, side in (("face", 16), ("mask", 2500)):
         (image := Image.new("L", (side, side))).paste(255, (0, 0, side, side // 2))
         image.save(tmp_path / f"{name}.png")
@@ -255,8 +250,8 @@ def test_masks_are_counted_before_one_is_decoded_and_one_file_is_decoded_once(re
     assert all(max(one.size) < 2500 for one in call.masks(2, "images"))
 
 
-def test_masks_reach_the_sampler():
-    engine, mask, expected = Engine(make_tiny_prior()), Image.new("L", (16, 16)), torch.ones(4, 32, 32)
+def test_masks_reach_the_sampler(engine):
+    mask, expected = Image.new("L", (16, 16)), torch.ones(4, 32, 32)
     evidence = engine.read(to_pil(pictures(4, side=16)), align="never")
     assert engine.draw(evidence.posterior(), METHODS["local"]).visible is None
     mask.paste(255, (0, 8, 16, 16))
@@ -265,8 +260,8 @@ def test_masks_reach_the_sampler():
     torch.testing.assert_close(found.visible, expected)
 
 
-def test_many_samples_are_drawn_a_few_at_a_time(monkeypatch):
-    engine, seen = Engine(make_tiny_prior()), []
+def test_many_samples_are_drawn_a_few_at_a_time(engine, monkeypatch):
+    seen = []
     evidence = Evidence(prior=engine.prior.name, saved=posterior_of(engine.prior))
     recipe, swept = Sample(method="local", likeness=0.5, n=8), Sweep(method="local", values=(0.5, 1.0), n=8)
     whole, whole_sweep = (engine.run(one, evidence=evidence) for one in (recipe, swept))
@@ -287,12 +282,8 @@ def test_many_samples_are_drawn_a_few_at_a_time(monkeypatch):
 # Latents that show nothing, and previews.
 
 
-@pytest.fixture
-def engine(tiny_prior):
-    return Engine(tiny_prior, batch_size=3)
-
-
-def test_the_prior_itself_can_be_sampled(engine):
+def test_the_prior_itself_can_be_sampled(tiny_prior):
+    engine = Engine(tiny_prior, batch_size=3)
     x = engine.sample(Gaussian.standard(engine.prior.dim), 5, temperature=0.0).images
     assert x.shape == (5, 3, 16, 16) and x.isfinite().all()
     # One latent, one image: but for the last bit, since torch sums in another order where a core has more images.
@@ -325,18 +316,6 @@ def test_not_finite_or_saturated():
     images[3] = 1.0  # white paper
     images[4, :, :3] = 0.0
     assert unusable(images).tolist() == [False, True, True, False, False]
-
-
-def test_each_row_may_have_a_centre_and_a_wrong_of_its_own():
-    z, centres, seen = torch.tensor([[0.0, 1.9], [1.8, 0.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]]), []
-
-    def decode(z, rows):
-        seen.extend(rows.tolist())
-        return by_length(z, rows)
-
-    found, _ = project(decode, z, torch.tensor([7, 3]), centres, lambda images: images[:, 0, 1, 1] > 0.35)
-    torch.testing.assert_close(found, torch.tensor([[0.0, 1.45], [1.4, 0.0]]))
-    assert seen == [7, 3] * 4  # all shares, and the centres, once
 
 
 @pytest.fixture
@@ -411,8 +390,7 @@ def _plain(image):
     return image.mean((-1, -2), keepdim=True).expand_as(image)
 
 
-def test_names_are_those_of_the_evidence_and_numbers_of_a_saved_one(tmp_path):
-    engine = Engine(make_tiny_prior())
+def test_names_are_those_of_the_evidence_and_numbers_of_a_saved_one(engine, tmp_path):
     pictures = to_pil(torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(1)))
     for index, picture in enumerate(pictures):
         picture.save(tmp_path / f"mine_{index}.png")

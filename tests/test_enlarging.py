@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transflow_core.compute import Cancelled, Compute
+from transflow_core.compute import Cancelled
 from transflow_core.limits import MOST_ENLARGED
 from transflow_core.operations import enlarging
 from transflow_core.operations.enlarging import FACTOR, INSTALL, can_enlarge, enlarge_picture
@@ -16,11 +16,6 @@ from .helpers import repeated
 
 def noise(width, height):
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
-
-
-@pytest.fixture
-def engine(tiny_prior):
-    return Compute(tiny_prior)
 
 
 @pytest.fixture

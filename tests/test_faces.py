@@ -4,7 +4,6 @@ import cmath
 import math
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +15,9 @@ from transflow_core.faces.alignment import describe
 from transflow_core.faces.detection import detect
 from transflow_core.faces.frame import LEFT_EYE, RIGHT_EYE, to_frame, to_image
 
-ROOT = Path(__file__).parents[1]
-SHARED = ROOT.parent / "shared" / "data"
+from .helpers import ROOT, SHARED, squares
+
+PHOTOGRAPHS = SHARED / "data" / "photos"
 TEMPLATE = np.array([LEFT_EYE, RIGHT_EYE])
 TOLERANCE = 0.02  # of the frame
 BACKGROUND = (120, 130, 140)
@@ -70,18 +70,15 @@ def in_place(side):
     return tuple(tuple(side * eye) for eye in TEMPLATE)
 
 
-def noise(side: int) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8))
-
-
 def test_a_picture_in_the_frame_is_not_changed_by_the_warp():
-    assert to_frame(noise(64), in_place(64), 64).tobytes() == noise(64).tobytes()
+    (picture,) = squares(1, 64)
+    assert to_frame(picture, in_place(64), 64).tobytes() == picture.tobytes()
 
 
 @pytest.mark.parametrize("side", [90, 512])
 def test_the_warp_is_the_resampling_of_the_whole_frame(side):
     """A blurred picture holds nothing that two good filters could disagree about; half a pixel of shift would show."""
-    smooth = noise(32).filter(ImageFilter.GaussianBlur(2)).resize((side, side), Image.Resampling.BICUBIC)
+    smooth = squares(1, 32)[0].filter(ImageFilter.GaussianBlur(2)).resize((side, side), Image.Resampling.BICUBIC)
     expected = np.asarray(smooth.resize((64, 64), Image.Resampling.LANCZOS), dtype=int)
     np.testing.assert_allclose(np.asarray(to_frame(smooth, in_place(side), 64), dtype=int), expected, atol=2)
 
@@ -100,7 +97,7 @@ def test_a_fine_checkerboard_turns_grey_instead_of_moire(scale: float, degrees: 
 
 def test_borders_are_reflections():
     """A frame that hangs over the left border shows the picture mirrored there, and no black; a far larger one too."""
-    picture = noise(64).filter(ImageFilter.GaussianBlur(1))
+    picture = squares(1, 64)[0].filter(ImageFilter.GaussianBlur(1))
     shifted = np.asarray(to_frame(picture, tuple((x - 20, y) for x, y in in_place(64)), 64))
     np.testing.assert_array_equal(shifted[:, 20:], np.asarray(picture)[:, :44])
     np.testing.assert_array_equal(shifted[:, :20], np.asarray(picture)[:, 20:0:-1])
@@ -111,7 +108,7 @@ def test_borders_are_reflections():
 @pytest.mark.parametrize(("distance", "degrees"), [(9, 0), (60, 20), (240, -100)])
 def test_a_frame_is_cut_out_of_a_part_of_the_picture_as_of_all_of_it(monkeypatch, centre, distance, degrees):
     """Reflections at the borders as well. To copy twelve megapixels for each frame took most of the time."""
-    picture = noise(640).crop((0, 0, 640, 500))
+    picture = squares(1, 640)[0].crop((0, 0, 640, 500))
     eye = cmath.rect(distance / 2, math.radians(degrees))
     eyes = tuple((place.real, place.imag) for place in (centre - eye, centre + eye))
     found = np.asarray(to_frame(picture, eyes, 32), dtype=int)
@@ -287,10 +284,10 @@ PHOTOS = {
 }
 
 
-@pytest.mark.skipif(not (SHARED / "photos").is_dir(), reason="the photographs are not beside the checkout")
+@pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="the photographs are not beside the checkout")
 @pytest.mark.parametrize("name", PHOTOS)
 def test_photographs_give_every_face_at_the_template(name: str):
-    faces = align(Image.open(SHARED / "photos" / name), size=256, align="always")
+    faces = align(Image.open(PHOTOGRAPHS / name), size=256, align="always")
     assert len(faces) == PHOTOS[name]
     away = []
     for face in faces:

@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow_core.engine import Engine
 from transflow_core.fewshot import FewShotClassifier, jitter
 from transflow_core.fewshot.calibration import temperature
 from transflow_core.fewshot.classifier import NONE
@@ -282,8 +281,7 @@ def coloured(red, seed):
 
 
 @pytest.mark.parametrize(("drawn", "features"), [(striped, "hog"), (coloured, "latents")])
-def test_it_compares_what_tells_held_out_examples_apart_and_says_so(drawn, features, tmp_path):
-    engine = Engine(make_tiny_prior())
+def test_it_compares_what_tells_held_out_examples_apart_and_says_so(drawn, features, engine, tmp_path):
     examples = {
         name: [drawn(name == "a", seed) for seed in range(start, start + 6)] for name, start in (("a", 0), ("b", 6))
     }

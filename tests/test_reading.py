@@ -21,11 +21,6 @@ from transflow_core.runtime.worker import ComputeWorker
 from .helpers import make_own_prior, make_tiny_prior, squares
 
 
-@pytest.fixture
-def engine(tiny_prior):
-    return Engine(tiny_prior)
-
-
 @pytest.fixture(scope="module")
 def shipped(celeba64):
     return Engine(celeba64)
