@@ -26,12 +26,6 @@ def test_around_a_draw_of_a_gaussian_is_the_posterior_of_that_draw():
     close(torch.cov(draws.T), (1 - 0.8**2) * (0.5 * torch.eye(2) + torch.tensor([[1.0, 2.0], [2.0, 4.0]])), 0.05)
 
 
-def test_draws_around_draws_are_draws_of_the_set():
-    z = torch.cat([Around(GAUSSIAN, one, 2).sample(1, seed) for seed, one in enumerate(GAUSSIAN.sample(4000, seed=9))])
-    close(z.mean(0), GAUSSIAN.mean, 0.1)
-    close(torch.cov(z.T), 0.5 * torch.eye(2) + torch.tensor([[1.0, 2.0], [2.0, 4.0]]), 0.3)
-
-
 @kinds
 def test_the_sample_keeps_its_place_and_the_others_their_noise(kind):
     sampler = SET.draw(METHODS[kind], LEVELS, LOOKS)

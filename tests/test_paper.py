@@ -35,13 +35,7 @@ def test_every_figure_is_on_the_page_with_its_picture(fast):
     assert set(SECTIONS) <= set(results)
     for number in (1, 2, 5, 6, 7, 8, 9):
         assert f"## Figure {number}" in page
-    for title in (
-        "Figures 3 and 4",
-        "Table 1",
-        "A second task",
-        "Distance to held-out",
-        "The typical set",
-    ):
+    for title in ("Figures 3 and 4", "Table 1", "A second task", "Distance to held-out", "The typical set"):
         assert f"\n## {title}" in page
     pictures = re.findall(r"\]\((results/\w+\.png)\)", page)
     assert len(pictures) == len(set(pictures)) == 13

@@ -58,10 +58,7 @@ def use_classifier(path):
         assert sum(answer.probabilities.values()) == pytest.approx(1) and 0 <= answer.novelty <= 1
 
 
-KINDS = {
-    "posterior": (save_posterior, use_posterior),
-    "classifier": (save_classifier, use_classifier),
-}
+KINDS = {"posterior": (save_posterior, use_posterior), "classifier": (save_classifier, use_classifier)}
 
 
 @pytest.fixture(params=KINDS)

@@ -70,13 +70,7 @@ SCHEDULES = {
     ),
     # Else a page that was quiet for an hour would have the worker for as long.
     "a client that was away is owed nothing": (
-        [
-            ("quiet", "q0"),
-            *(("busy", f"b{i}") for i in range(3)),
-            ("busy", "b3", *LATE),
-            ("busy", "b4"),
-            ("busy", "b5"),
-        ],
+        [("quiet", "q0"), *(("busy", f"b{index}", *(LATE if index == 3 else ())) for index in range(6))],
         ["q0", "b0", "b1", "b2", "b3", "q1", "b4", "q2", "b5", "q3"],
     ),
 }
