@@ -8,9 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from transflow_core.engine import Engine
-from transflow_core.priors.catalogue import load_prior
-from transflow_core.priors.prior import Prior
+from transflow_core import Engine, Prior, load_prior
 from transflow_core.runtime import tune
 
 from .helpers import CHROMIUM, CHROMIUM_ARGUMENTS, EXAMPLES, ROOT, SHARED, make_tiny_prior, read_conformance

@@ -9,16 +9,14 @@ import numpy as np
 import torch
 from PIL import Image
 
+from transflow_core import Method, Prior, adapt_flow
 from transflow_core.checkpoints.native import Checkpoint, Size, native_fingerprint
 from transflow_core.checkpoints.typicality import Typicality
 from transflow_core.flows import PixelConvention
 from transflow_core.flows.glow import GlowConfig, LevelConfig
 from transflow_core.flows.wavelet import DetailConfig, TrainableFlow, WaveletConfig, build_flow
 from transflow_core.posterior import Covariance
-from transflow_core.priors.adapters import adapt_flow
 from transflow_core.priors.catalogue import shipped_files
-from transflow_core.priors.prior import Prior
-from transflow_core.recipes import Method
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

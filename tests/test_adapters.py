@@ -7,13 +7,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from transflow_core.engine import Engine
-from transflow_core.fewshot import FewShotClassifier
+from transflow_core import Engine, FewShotClassifier, Posterior, Prior, adapt_flow, interpolate
 from transflow_core.flows import PixelConvention
 from transflow_core.flows.base import count_parameters
-from transflow_core.posterior import Posterior, interpolate
-from transflow_core.priors.adapters import adapt_flow
-from transflow_core.priors.prior import Prior
 
 SIZE = 4
 IMAGE = (3, SIZE, SIZE)

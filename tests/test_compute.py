@@ -10,17 +10,13 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageChops
 
-from transflow_core import compute
+from transflow_core import Condition, Engine, Evidence, Restyle, Sample, Sweep, compute, to_pil
 from transflow_core.compute import project, unusable
-from transflow_core.engine import Engine
-from transflow_core.evidence import Evidence
 from transflow_core.flows.fused import GuardedFlow
-from transflow_core.images import to_pil
 from transflow_core.operations.call import Call
 from transflow_core.operations.inpaint import ignore
 from transflow_core.posterior import Gaussian, Guard, Posterior, compose, interpolate, standard_normal
 from transflow_core.posterior.guard import Looks, chessboard, closest, judged
-from transflow_core.recipes import Condition, Restyle, Sample, Sweep
 
 from .helpers import METHODS, by_local, make_own_prior, make_sized_prior, make_tiny_prior
 from .test_guard import pictures

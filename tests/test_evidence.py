@@ -10,16 +10,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks.flagged import faceless
+from transflow_core import Engine, Posterior, align, example, to_pil
 from transflow_core.checkpoints.typicality import Typicality
-from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence, EvidenceImage, Latent, Source
-from transflow_core.faces import align
-from transflow_core.images import to_pil
 from transflow_core.limits import DEFAULT_LAM_RATIO
 from transflow_core.pictures import Picture
-from transflow_core.posterior import Posterior
 from transflow_core.posterior.local import PRIOR_TEMPERATURE
-from transflow_core.priors.catalogue import example
 
 from .helpers import METHODS, make_sized_prior
 from .test_guard import pictures

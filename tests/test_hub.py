@@ -12,12 +12,9 @@ import torch
 import yaml
 from huggingface_hub import ModelCard, errors
 
-from transflow_core.checkpoints import CheckpointError
-from transflow_core.fewshot import FewShotClassifier
+from transflow_core import CheckpointError, FewShotClassifier, Posterior, Prior, standard_normal
 from transflow_core.hub import OWNER, VISITOR, fetch, push_to_hub
-from transflow_core.posterior import Posterior, standard_normal
 from transflow_core.priors.catalogue import load_prior, shipped_files, shipped_priors
-from transflow_core.priors.prior import Prior
 
 from .checkpoints.projects import GLOWIP, project
 from .helpers import make_tiny_prior

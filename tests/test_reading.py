@@ -8,13 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
+from transflow_core import Align, Classify, Encode, Interpolate, Restyle, Sample, per_level, to_pil
 from transflow_core.checkpoints.typicality import Typicality
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.evidence import Evidence, Source
-from transflow_core.images import to_pil
 from transflow_core.pictures import PictureReader
-from transflow_core.posterior import per_level
-from transflow_core.recipes import Align, Classify, Encode, Interpolate, Restyle, Sample
 from transflow_core.runtime import devices
 from transflow_core.runtime.worker import ComputeWorker
 

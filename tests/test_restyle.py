@@ -7,15 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow_core.engine import Engine
-from transflow_core.evidence import Evidence
+from transflow_core import Engine, Evidence, Restyle, to_pil
 from transflow_core.faces import AlignedFace, align, paste
 from transflow_core.faces.frame import to_frame, to_image
-from transflow_core.images import to_pil
 from transflow_core.operations.restyle import restyle_faces
 from transflow_core.posterior import Posterior, Restyling, standard_normal
 from transflow_core.priors.prior import LatentLevel
-from transflow_core.recipes import Restyle
 
 from .helpers import EXAMPLES
 from .test_evidence import SIZED

@@ -16,10 +16,8 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from transflow_core.engine import Engine
-from transflow_core.fewshot import FewShotClassifier
+from transflow_core import Engine, FewShotClassifier, Method
 from transflow_core.posterior import Gaussian, Posterior, Restyling, mixed, resolve
-from transflow_core.recipes import Method
 
 from .fuzz import changed, edits, many
 from .helpers import by_bootstrap, by_local, make_tiny_prior

@@ -9,11 +9,9 @@ import torch
 from PIL import Image, ImageSequence
 from safetensors.torch import load_file
 
-from transflow_core.faces import align
+from transflow_core import Posterior, align, example, shipped_priors
 from transflow_core.images.output import read_png_metadata
 from transflow_core.pictures import _Child
-from transflow_core.posterior import Posterior
-from transflow_core.priors.catalogue import example, shipped_priors
 from transflow_core.recipes import DEFAULT_PRIOR
 
 from ..checkpoints.projects import ROSINALITY, project

@@ -13,12 +13,9 @@ import pytest
 from demo.tabs.interpolate import link_to, recipe_in, recipe_of
 from demo.tabs.studio import settings_in
 from demo.tabs.studio_results import DEFAULT
-from transflow_core.engine import Engine
-from transflow_core.evidence import Evidence
-from transflow_core.fewshot import FewShotClassifier
+from transflow_core import Engine, Evidence, FewShotClassifier, Interpolate, Method, Restyle, Sample, Sweep
 from transflow_core.images.output import read_png_metadata
 from transflow_core.posterior import resolve
-from transflow_core.recipes import Interpolate, Method, Restyle, Sample, Sweep
 from transflow_core.views import from_metadata
 
 HERE = Path(__file__).parent

@@ -10,9 +10,7 @@ from PIL import Image
 from demo.controls import Model
 from demo.server.state import Session
 from demo.tabs.classify import Classify, _bars, _python_code, tasks
-from transflow_core.engine import Engine
-from transflow_core.evidence import Evidence
-from transflow_core.fewshot import FewShotClassifier
+from transflow_core import Engine, Evidence, FewShotClassifier
 from transflow_core.recipes import Classify as Recipe
 
 from ..helpers import ROOT, TIMEOUT, frames

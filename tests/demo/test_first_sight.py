@@ -13,11 +13,8 @@ from demo.render import sheet_picture
 from demo.static import FOLDER
 from demo.tabs.studio import OPENING, _opening
 from demo.tabs.studio_results import DEFAULT, Request, Result
-from transflow_core.engine import Engine
-from transflow_core.images import to_pil
+from transflow_core import Engine, Method, load_prior, to_pil
 from transflow_core.posterior import resolve
-from transflow_core.priors.catalogue import load_prior
-from transflow_core.recipes import Method
 
 from ..helpers import TIMEOUT, frames
 from .conftest import researchers, says, waited

@@ -23,11 +23,9 @@ from demo.server.middleware import _BODY, _VALUES
 from demo.server.state import Session
 from demo.server.uploads import photos_of
 from demo.static import static
+from transflow_core import Posterior, align, load_image
 from transflow_core.evidence import Evidence, EvidenceImage, Source
-from transflow_core.faces import align
-from transflow_core.images import load_image
 from transflow_core.pictures import Picture
-from transflow_core.posterior import Posterior
 
 from ..helpers import TIMEOUT, frames, squares
 from .conftest import EXAMPLES, OTHER, TINY, choose_example, done, opened, paint, says

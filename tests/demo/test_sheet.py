@@ -22,12 +22,10 @@ from demo.static import FOLDER
 from demo.tabs.preview_strip import values_at
 from demo.tabs.studio import OPENING, History, address_of, settings_in
 from demo.tabs.studio_results import DEFAULT, Request, Result, View, recipe_of, sheet_file, zip_file
-from transflow_core.engine import Engine
+from transflow_core import Engine, Posterior, to_pil
 from transflow_core.evidence import Evidence, EvidenceImage, Latent, Source
-from transflow_core.images import to_pil
 from transflow_core.images.output import read_png_metadata
 from transflow_core.pictures import Picture
-from transflow_core.posterior import Posterior
 
 from ..helpers import METHODS, by_posterior, frames, make_grown_prior, make_tiny_prior
 from .conftest import EXAMPLES, choose_example, opened, same, saved, says

@@ -10,11 +10,8 @@ from PIL import Image
 from demo.evidence_panel import snapshot
 from demo.examples import example_sets
 from demo.tabs.studio_results import POSTERIOR_FILE, Request, Result, recipe_of, steps_of
-from transflow_core.engine import Engine
-from transflow_core.evidence import Evidence
-from transflow_core.images import contact_sheet, to_pil
+from transflow_core import Engine, Evidence, contact_sheet, example, to_pil
 from transflow_core.operations.inpaint import ignore
-from transflow_core.priors.catalogue import example
 
 from ..helpers import by_bootstrap, by_local, by_posterior
 from .conftest import codes_run, same

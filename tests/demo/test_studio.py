@@ -21,11 +21,9 @@ from demo.server.state import Session
 from demo.tabs.preview_strip import Strip
 from demo.tabs.studio import Studio
 from demo.tabs.studio_results import DEFAULT, Request, View, draw, recipe_of
-from transflow_core.evidence import Evidence
+from transflow_core import Evidence, Posterior, Sample, recommend
 from transflow_core.images.output import read_png_metadata
-from transflow_core.posterior import Posterior, recommend
 from transflow_core.posterior.methods import along
-from transflow_core.recipes import Sample
 from transflow_core.views import from_metadata, to_python, to_shell
 
 from ..helpers import TIMEOUT, frames
