@@ -114,6 +114,16 @@ def dense(covariance: Covariance, dim: int) -> torch.Tensor:
     return matrix if covariance.factor is None else matrix + covariance.factor.double() @ covariance.factor.double().T
 
 
+class Unpickled:
+    """Where it is unpickled, a function is called: as a file of a stranger would."""
+
+    def __init__(self, function: Callable, *args: object) -> None:
+        self._call = function, args
+
+    def __reduce__(self) -> tuple[Callable, tuple]:
+        return self._call
+
+
 def apart(function, *args):
     """Called in a new thread."""
     with ThreadPoolExecutor(1) as executor:

@@ -21,7 +21,7 @@ from transflow_core.runtime import sandbox
 from transflow_core.runtime.sandbox import gaps
 from transflow_core.runtime.worker import as_client
 
-from .helpers import ROOT
+from .helpers import ROOT, TIMEOUT, Unpickled
 from .images.test_decoding import fuzzed_files
 
 
@@ -58,14 +58,9 @@ def test_a_mask_or_photograph_is_decoded_there_too(reader, tiny_prior, tmp_path)
             engine.picture(tmp_path / "b.png")
 
 
-class Told:
-    """Unpickled in the child, it becomes the text of `told` after `code` ran there."""
-
-    def __init__(self, code: str):
-        self.code = code
-
-    def __reduce__(self):
-        return eval, (f"[exec({self.code!r}, scope := {{}}), repr(scope['told'])][1]",)
+def told(code: str) -> Unpickled:
+    """It becomes the text of `told` after `code` ran in the child."""
+    return Unpickled(eval, f"[exec({code!r}, scope := {{}}), repr(scope['told'])][1]")
 
 
 ATTEMPTS = """
@@ -90,7 +85,7 @@ def test_the_child_reaches_no_file_no_network_and_no_program(reader, tmp_path):
         pytest.skip(f"this kernel leaves a process {' and '.join(gaps())}")
     file = tmp_path / "secret.txt"
     file.write_text("a secret")
-    name = Told(ATTEMPTS.replace("__FILE__", repr(str(file))))
+    name = told(ATTEMPTS.replace("__FILE__", repr(str(file))))
     for size, keep in ((64, False), (900, True)):  # the quick child, and the other one
         picture = Image.new("RGB", (size, size))
         found = reader.submit(picture, name=name, size=64, align="auto" if keep else "never").result()
@@ -100,7 +95,7 @@ def test_the_child_reaches_no_file_no_network_and_no_program(reader, tmp_path):
 
 def test_the_child_gets_no_secrets_of_the_environment(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "a secret")
-    name = Told("import os; told = sorted(os.environ)")
+    name = told("import os; told = sorted(os.environ)")
     found = PictureReader().submit(Image.new("RGB", (8, 8)), name=name, size=8, align="never").result()
     assert "PYTHONPATH" in found.name and "HF_TOKEN" not in found.name
 
@@ -132,25 +127,14 @@ def test_an_answer_is_plain_data_or_refused(length, text):
         pictures._received(io.BytesIO(answer))
 
 
-class Deadly:
-    """Unpickled in the child, where a crafted file would be decoded."""
-
-    def __reduce__(self):
-        return os._exit, (1,)
-
-
-class Endless:
-    def __reduce__(self):
-        return time.sleep, (1e6,)
-
-
-@pytest.mark.parametrize("content", [Deadly(), Endless()], ids=["crashes", "runs on"])
-def test_a_decoder_that_crashes_or_runs_on_takes_one_picture_along(content, monkeypatch):
+@pytest.mark.parametrize(
+    ("content", "seconds"), [(Unpickled(os._exit, 1), TIMEOUT), (Unpickled(time.sleep, 1e6), 0.01)]
+)
+def test_a_decoder_that_crashes_or_runs_on_takes_one_picture_along(content, seconds, monkeypatch):
     reader = PictureReader()
     children = [reader._quick._process, reader._slow._process]
     with monkeypatch.context() as patched:
-        if isinstance(content, Endless):
-            patched.setattr(pictures, "_SECONDS", 0.01)
+        patched.setattr(pictures, "_SECONDS", seconds)
         found = reader.submit(content, name="evil.heic", size=64).result()
     assert found.name == "evil.heic" and "could not be decoded" in found.problem and not found.faces
     assert any(child.stdin.closed and child.stdout.closed for child in children)  # nothing of it stays open

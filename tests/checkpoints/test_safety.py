@@ -9,7 +9,7 @@ from transflow_core.checkpoints import CheckpointError, convert, layouts
 from transflow_core.checkpoints.fold import fold
 from transflow_core.checkpoints.tensors import Tensors
 
-from ..helpers import make_tiny_prior
+from ..helpers import Unpickled, make_tiny_prior
 from .memory import POINTER, at_most, refused
 from .projects import CHAIYUJIN, GLOWIP, OPENAI, ROSINALITY, Y0AST, project
 from .test_graph import write_graph
@@ -60,21 +60,11 @@ def test_truncated_anywhere_it_is_refused(kind, tmp_path):
         assert path.suffix == ".pb", cut
 
 
-class Payload:
-    """Unpickled by an unguarded reader, this leaves a file behind."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (open, (str(self.path), "w"))
-
-
 @pytest.mark.parametrize("older", [False, True])
 @pytest.mark.parametrize("place", ["alone", "beside the weights"])
 def test_code_in_a_pickle_is_not_run_and_the_reason_is_given(older, place, tmp_path):
     state = project(CHAIYUJIN).state
-    payload = Payload(tmp_path / "ran")
+    payload = Unpickled(open, str(tmp_path / "ran"), "w")
     torch.save(
         payload if place == "alone" else {"graph": state, "criterion": payload},
         tmp_path / "model.pt",
@@ -86,7 +76,7 @@ def test_code_in_a_pickle_is_not_run_and_the_reason_is_given(older, place, tmp_p
 
 
 def test_a_pickled_array_in_an_npz_is_not_run(tmp_path):
-    array = np.array([Payload(tmp_path / "ran")], dtype=object)
+    array = np.array([Unpickled(open, str(tmp_path / "ran"), "w")], dtype=object)
     np.savez(tmp_path / "variables.npz", **{"model|0|0|actnorm_center|b": array})
     refused(tmp_path / "variables.npz", "pickle")
     assert not (tmp_path / "ran").exists()

@@ -13,7 +13,7 @@ SERVER = """
 window.serve = {streams: [], joins: {}, status: 200};
 window.fetch = async (what, how) => {
   if (new URL(what.url ?? what).pathname.endsWith('/queue/join'))
-    return new Promise((done, fail) => { serve.joins[how.body] = {done, fail, call: how.headers.get('x-call')}; });
+    return new Promise((done, fail) => { serve.joins[how.body] = {done, fail}; });
   let to;
   const body = new ReadableStream({start: controller => { to = controller; }});
   serve.streams.push(to);
@@ -118,10 +118,6 @@ CONVERSATIONS = {
         None,
     ),
 }
-
-
-def test_each_request_has_a_number(play):
-    assert play("join('a'); join('b'); heard.push(serve.joins.a.call, serve.joins.b.call)")[0] == ["1", "2"]
 
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS)
