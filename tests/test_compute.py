@@ -57,7 +57,7 @@ def sampler_of(engine, n=4, how=METHODS["local"]):
 
 @pytest.mark.parametrize("kind", METHODS)
 def test_every_prior_draws_by_every_method(any_prior, kind):
-    engine = Engine(any_prior)
+    engine = Engine(any_prior, batch_size=4)
     sampler = sampler_of(engine, how=METHODS[kind])
     drawn = engine.sample(sampler, 5, seed=2)
     side, channels = any_prior.image_size, any_prior.channels
