@@ -42,17 +42,21 @@ def read_conformance(name: str) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
+def rng(seed: int = 0) -> torch.Generator:
+    """Random numbers of torch's."""
+    return torch.Generator().manual_seed(seed)
+
+
 def squares(n: int, size: int = 16, seed: int = 0) -> list[Image.Image]:
     """Pictures of noise."""
-    rng = np.random.default_rng(seed)
-    return [Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)) for _ in range(n)]
+    noise = np.random.default_rng(seed).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
+    return [Image.fromarray(pixels) for pixels in noise]
 
 
 def make_tiny_prior(seed: int = 0, name: str = "tiny", side: int = 16, channels: int = 3) -> Prior:
     """A random Glow of two levels, by default 16×16: no face in it, but as invertible as a trained one, and quick."""
-    generator = torch.Generator().manual_seed(seed)
     config = GlowConfig(side, (LevelConfig(2, 8), LevelConfig(2, 8)), channels, position=True)
-    checkpoint = Checkpoint(_random(config, generator), PixelConvention(bits=5), name, fingerprint=f"{name}-{seed}")
+    checkpoint = Checkpoint(_random(config, seed), PixelConvention(bits=5), name, fingerprint=f"{name}-{seed}")
     return Prior.from_checkpoint(checkpoint, device="cpu")
 
 
@@ -82,7 +86,7 @@ def make_sized_prior(seed: int = 0) -> Prior:
     config: WaveletConfig | GlowConfig = GlowConfig(8, (LevelConfig(2, 8), LevelConfig(2, 8)), position=True)
     for _ in range(2):
         config = WaveletConfig(config, DetailConfig(steps=2, width=6, context=4))
-    flow, coarser = _random(config, torch.Generator().manual_seed(seed)), {}
+    flow, coarser = _random(config, seed), {}
     for side, bits in ((16, 7), (8, 5)):
         row = (1.0, 2.0)
         rows = Typicality(2, (0.0, 100.0), row, row, (row,) * (2 + side // 16))
@@ -96,11 +100,12 @@ def make_grown_prior() -> Prior:
     """A random Glow of 128×128 under a level of 256×256: the sheet of the page shows less than it has."""
     levels = (LevelConfig(1, 4), LevelConfig(1, 4))
     config = WaveletConfig(GlowConfig(image_size=128, levels=levels), DetailConfig(steps=1, width=4, context=4))
-    flow = _random(config, torch.Generator().manual_seed(0))
+    flow = _random(config, 0)
     return Prior.from_checkpoint(Checkpoint(flow, PixelConvention(), "grown", fingerprint="grown"), device="cpu")
 
 
-def _random(config: WaveletConfig | GlowConfig, generator: torch.Generator) -> TrainableFlow:
+def _random(config: WaveletConfig | GlowConfig, seed: int) -> TrainableFlow:
+    generator = rng(seed)
     flow = build_flow(config, generator)
     with torch.no_grad():
         for parameter in flow.parameters():

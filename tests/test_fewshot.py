@@ -17,17 +17,13 @@ from transflow_core.images import find_images, load_image
 from transflow_core.posterior import Gaussian, Posterior
 from transflow_core.recipes import FEATURES, Classify, Shape
 
-from .helpers import ROOT, dense, make_tiny_prior
+from .helpers import ROOT, dense, make_tiny_prior, rng
 
 DIM = 12
 
 
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=generator(seed))
+    return torch.randn(*shape, generator=rng(seed))
 
 
 def sigma_of(kind):
@@ -258,7 +254,7 @@ def test_distorted_copies_depend_on_seed_and_place_alone_and_stay_within_their_b
 
 
 def test_edges_count_and_neither_light_nor_colour_does():
-    x = torch.rand(3, 3, 32, 32, generator=generator())
+    x = torch.rand(3, 3, 32, 32, generator=rng())
     z = hog(x)
     assert z.shape == (3, 1296) and not hog(torch.full_like(x, 0.4)).any()
     assert 0.8 < z.square().mean() <= 1
@@ -269,8 +265,8 @@ def test_edges_count_and_neither_light_nor_colour_does():
 
 def striped(upright, seed):
     """Stripes of another place and width each: their mean tells nothing."""
-    rng = np.random.default_rng(seed)
-    waves = np.sin(np.arange(16) * rng.uniform(0.8, 1.2) + rng.uniform(0, 6))
+    width, place = np.random.default_rng(seed).uniform((0.8, 0), (1.2, 6))
+    waves = np.sin(np.arange(16) * width + place)
     grey = np.tile(127 + 100 * waves, (16, 1))
     return Image.fromarray((grey if upright else grey.T).astype(np.uint8)).convert("RGB")
 

@@ -13,13 +13,9 @@ from transflow_core.posterior import Covariance, Gaussian, Posterior, interpolat
 from transflow_core.posterior.bootstrap import MOST_KEPT
 from transflow_core.recipes import Method
 
-from .helpers import METHODS, dense
+from .helpers import METHODS, dense, rng
 
 D, M = 7, 4
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

@@ -20,8 +20,8 @@ from transflow_core import Engine, FewShotClassifier, Method
 from transflow_core.posterior import Gaussian, Posterior, Restyling, mixed, resolve
 
 from .fuzz import changed, edits, many
-from .helpers import by_bootstrap, by_local, make_tiny_prior
-from .test_posterior import COVARIANCES, EVIDENCE, PRIORS, RATIOS, D, M, normal, rng, same
+from .helpers import by_bootstrap, by_local, make_tiny_prior, rng
+from .test_posterior import COVARIANCES, EVIDENCE, PRIORS, RATIOS, D, M, normal, same
 
 
 def save_posterior(path):

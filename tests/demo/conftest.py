@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
@@ -22,6 +23,7 @@ from typer.testing import CliRunner
 
 from demo import Engines, build, launch
 from demo.examples import example_sets
+from demo.server import files, state
 from demo.server.admission import Request
 from demo.snippet import command_line, python_code
 from demo.tabs.studio_results import SHARED
@@ -214,6 +216,17 @@ def hold(monkeypatch):
     yield lambda *how, **more: held.append(Held(monkeypatch, *how, **more)) or held[-1]
     for one in held:
         one.go_on.set()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """`clock.seconds` have passed since there was no session yet."""
+    now, begun = SimpleNamespace(seconds=0), time.time()
+    passed = SimpleNamespace(time=lambda: begun + now.seconds, monotonic=lambda: begun + now.seconds)
+    for module in (files, state):
+        monkeypatch.setattr(module, "time", passed)
+    monkeypatch.setattr(state.Session, "_all", {})
+    return now
 
 
 @pytest.fixture

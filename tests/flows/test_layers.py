@@ -18,16 +18,14 @@ from transflow_core.flows.layers import (
 )
 from transflow_core.flows.wavelet import DetailConfig, DetailFlow, WaveletConfig, build_flow, haar_merge, haar_split
 
+from ..helpers import rng
+
 COUPLINGS = {
     "tanh": CouplingConfig(),
     "additive": CouplingConfig(kind="additive", transforms="first"),
     "OpenAI": CouplingConfig(scale="sigmoid", order="scale-first", transforms="first"),
     "plus": CouplingConfig(scale="sigmoid", plus=1.0, order="scale-first"),
 }
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def randomise(module, scale):

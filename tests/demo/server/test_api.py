@@ -16,7 +16,6 @@ from gradio_client.exceptions import AppError
 from PIL import Image, ImageSequence
 from safetensors.torch import load_file
 
-from demo.examples import example_sets
 from demo.server.admission import RateLimit
 from demo.server.api import SERVED
 from transflow_core.posterior import Posterior
@@ -25,9 +24,7 @@ from transflow_core.recipes import RECIPES
 from transflow_core.runtime.worker import as_client
 
 from ...helpers import ROOT, TIMEOUT
-from ..conftest import FILE, TINY, begun, uploaded
-
-SETS = {key: example.files for key, example in example_sets().items()}
+from ..conftest import EXAMPLES, FILE, TINY, begun, uploaded
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +32,6 @@ def client(served, tmp_path_factory):
     client = Client(served, verbose=False, download_files=tmp_path_factory.mktemp("downloads"))
     yield client
     client.close()
-
-
-def images(key, count, start=0):
-    return [str(path) for path in SETS[key][start : start + count]]
 
 
 def sent(value):
@@ -55,13 +48,13 @@ def files(engines, tmp_path_factory):
     (folder / "broken.png").write_bytes(b"no image")
     Posterior.condition(torch.ones(2, 10), 0.5).save(folder / "small.safetensors")
     condition = RECIPES["condition"](prior=TINY, align="never", lam_ratio=0.4)
-    engines.get(TINY).run(condition, evidence=images("greyscale", 3)).save(folder / "saved.safetensors")
+    engines.get(TINY).run(condition, evidence=EXAMPLES["greyscale"][:3]).save(folder / "saved.safetensors")
     mask = Image.new("L", (128, 128))
     mask.paste(255, (40, 50, 88, 66))
     mask.save(folder / "mask.png")
     named = {path.stem: [str(path)] for path in folder.iterdir()}
-    many = {f"{n} faces": images("greyscale", 1) * n for n in (0, 1, 2, 13, 30, 90, 101)}
-    return named | many | {"saved and face": [*named["saved"], *images("greyscale", 1)]}
+    many = {f"{n} faces": EXAMPLES["greyscale"][:1] * n for n in (0, 1, 2, 13, 30, 90, 101)}
+    return named | many | {"saved and face": [*named["saved"], *EXAMPLES["greyscale"][:1]]}
 
 
 def with_files(value, files):
@@ -151,8 +144,8 @@ def content(path):
         return [np.asarray(frame.convert("RGB"), float) / 255 for frame in ImageSequence.Iterator(image)]
 
 
-CARTOON, FORMS = images("cartoon", 2), ("png", "webp", "gif", "mp4")
-CLASSES = {"grey": images("greyscale", 4), "toon": images("cartoon", 4)}
+CARTOON, FORMS = EXAMPLES["cartoon"][:2], ("png", "webp", "gif", "mp4")
+CLASSES = {"grey": EXAMPLES["greyscale"][:4], "toon": EXAMPLES["cartoon"][:4]}
 
 
 @pytest.mark.parametrize(
@@ -161,21 +154,21 @@ CLASSES = {"grey": images("greyscale", 4), "toon": images("cartoon", 4)}
         ("align", {"images": "some"}, {}),
         ("encode", {"images": "some"}, {}),
         ("condition", {"evidence": CARTOON}, {"lam_ratio": [0.2, 0.3], "weights": [1.0, 2.0]}),
-        ("condition", {"evidence": images("red_hair", 1), "masks": "mask"}, {"lam_ratio": 0}),
+        ("condition", {"evidence": EXAMPLES["red_hair"][:1], "masks": "mask"}, {"lam_ratio": 0}),
         ("sample", {"evidence": "saved"}, {"n": 3, "seed": 5, "temperature": 0.8, "format": "images"}),
         ("sample", {"evidence": CARTOON}, {"n": 2, "steps": 3, "format": "webp"}),
         ("sample", {"evidence": "saved"}, {"n": 4, "lam_ratio": "inf", "method": "posterior"}),
         ("sample", {"evidence": CARTOON}, {"n": 2, "method": "bootstrap"}),
         ("sweep", {"evidence": "saved"}, {"over": "lam_ratio", "values": [0.05, 5], "n": 2}),
         ("restyle", {"photographs": "some", "evidence": CARTOON}, {"strength": [1.0, 0.5], "format": "webp"}),
-        ("restyle", {"photographs": images("red_hair", 2), "evidence": CARTOON, "masks": "mask"}, {"strength": 0.0}),
+        ("restyle", {"photographs": EXAMPLES["red_hair"][:2], "evidence": CARTOON, "masks": "mask"}, {"strength": 0.0}),
         ("mix", {"a": "saved", "b": CARTOON}, {"how": "add", "share": 0.4}),
         *(("interpolate", {"a": "saved", "b": CARTOON}, {"steps": 3, "n": 2, "format": form}) for form in FORMS),
         ("classify", {"examples": CLASSES, "images": "some"}, {}),
     ],
 )
 def test_an_endpoint_gives_what_the_engine_gives(client, engines, files, tmp_path, endpoint, inputs, parameters):
-    inputs = with_files(inputs, files | {"some": [*images("red_hair", 2), *files["broken"]]})
+    inputs = with_files(inputs, files | {"some": [*EXAMPLES["red_hair"][:2], *files["broken"]]})
     how = {"prior": TINY, "align": "never"} | parameters
     written, told = client.predict(**sent(inputs), **how, api_name=f"/{endpoint}")
     form = how.pop("format", SERVED[endpoint].formats[0])
@@ -226,7 +219,7 @@ def test_what_calls_make_is_bounded_as_uploads_are(client, monkeypatch):
     monkeypatch.setattr("demo.server.api.RESULTS", RateLimit(rate=1e-6, burst=1000, timeout=0))
     for _ in range(2):  # the first one alone is within the bound
         with pytest.raises(AppError, match="too many files") if _ else contextlib.nullcontext():
-            client.predict(api_name="/sample", evidence=sent(images("sepia", 1)), n=1, prior=TINY)
+            client.predict(api_name="/sample", evidence=sent(EXAMPLES["sepia"][:1]), n=1, prior=TINY)
 
 
 def test_sixty_four_calls_delay_nobody_else(served, new_page, hold):
@@ -257,8 +250,8 @@ def test_sixty_four_calls_delay_nobody_else(served, new_page, hold):
         {"path": "/etc/passwd", "url": "/etc/passwd", "meta": FILE},
         {"path": "file:///etc/passwd", "meta": FILE},
         {"path": "../../../../../../etc/passwd", "meta": FILE},
-        {"path": str(SETS["sepia"][0]), "meta": FILE},
-        {"path": str(SETS["sepia"][0])},
+        {"path": EXAMPLES["sepia"][0], "meta": FILE},
+        {"path": EXAMPLES["sepia"][0]},
         {"path": str(shipped_files()["celeba64"][0] / "model.safetensors")},
         {"path": "http://127.0.0.1:1/x.png", "meta": FILE},
         {"path": "http://127.0.0.1:1/x.png", "meta": FILE, "is_stream": True},

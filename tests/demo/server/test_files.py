@@ -9,7 +9,6 @@ from unittest import mock
 
 import pytest
 
-from demo.server import state as sessions
 from demo.server.files import FILE, Cleanup, own_folder
 from demo.server.state import Session
 from transflow_core.evidence import Evidence, EvidenceImage, Source
@@ -28,17 +27,6 @@ def sweep(folder, used=(), **bounds):
     """The bytes that remain."""
     with mock.patch.multiple("demo.server.files", **{"AGE": 3600} | bounds):
         return Cleanup(lambda: used, folder).size
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """`clock.seconds` have passed."""
-    now, begun = SimpleNamespace(seconds=0), time.time()
-    passed = SimpleNamespace(time=lambda: begun + now.seconds, monotonic=lambda: begun + now.seconds)
-    monkeypatch.setattr("demo.server.files.time", passed)
-    monkeypatch.setattr(sessions, "time", passed)
-    monkeypatch.setattr(Session, "_all", {})
-    return now
 
 
 @pytest.fixture

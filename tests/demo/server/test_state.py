@@ -9,14 +9,7 @@ from demo.server import state as sessions
 from demo.server.state import Session
 from transflow_core.evidence import Evidence
 
-
-@pytest.fixture(autouse=True)
-def clock(monkeypatch):
-    """Seconds that pass when a test says so, and no sessions of other tests."""
-    now = SimpleNamespace(seconds=1000.0)
-    monkeypatch.setattr(sessions, "time", SimpleNamespace(monotonic=lambda: now.seconds))
-    monkeypatch.setattr(Session, "_all", {})
-    return now
+pytestmark = pytest.mark.usefixtures("clock")  # no sessions of other tests
 
 
 def request(name, address="8.8.8.8"):
