@@ -209,7 +209,8 @@ def _picture(evidence: Evidence, index: int) -> str:
             f'aria-label="face {face.index + 1} of {len(picture.faces)}"></button>'
         )
     alt = escape(f"{picture.name}, the whole picture")
-    return f'<div class="source"><img src="{uri_of(picture.preview)}" alt="{alt}">{"".join(boxes)}</div>'
+    image = f'<img src="{uri_of(picture.preview)}" alt="{alt}" width="{width}" height="{height}">'
+    return f'<div class="source">{image}{"".join(boxes)}</div>'
 
 
 def faces_in_use(evidence: Evidence, index: int) -> dict[int, int]:

@@ -32,11 +32,15 @@ element.addEventListener('keydown', event => {
   }
 });
 // A change replaces the control with the focus, too: the same control gets it again, or the image that moved there.
-let focused = null;
+// The details of another image come into sight: they may be far below its thumbnail.
+let focused = null, shown;
 const controls = () => [...element.querySelectorAll('[data-action]:not([tabindex="-1"].remove)')];
 element.addEventListener('focusin', ({target}) => { focused = target; });
 element.addEventListener('focusout', ({relatedTarget}) => { if (relatedTarget) focused = null; });
 new MutationObserver(() => {
+  const details = element.querySelector('.details'), now = details?.querySelector('[data-action=open]').dataset.index;
+  if (now !== shown) details?.scrollIntoView({block: 'nearest'});
+  shown = now;
   if (!focused || focused.isConnected || document.activeElement !== document.body) return;
   const {dataset: {action, index}, value} = focused;
   const same = controls().filter(one => one.dataset.action === action);

@@ -213,6 +213,14 @@ def test_ones_own_photos_are_a_set_to_return_to(page, served_small):
     assert not page.is_visible(mine)
 
 
+def test_the_details_of_an_image_come_into_sight(studio):
+    page = studio
+    choose_example(page, "red_hair")  # more thumbnails than the window has room for
+    page.click(f"{CARDS} .open >> nth=2")
+    expect(page.locator(f"{DETAILS} .buttons").last).to_be_in_viewport()
+    assert page.evaluate("document.scrollingElement.scrollTop") == 0  # the samples stay in sight, too
+
+
 def test_a_weight_counts_and_stays_within_its_range(studio):
     page = studio
     upload(page, EXAMPLES["sepia"][:2], used=2)
