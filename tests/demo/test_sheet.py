@@ -16,7 +16,6 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from demo.examples import example_sets
-from demo.render import GAP
 from demo.server.state import Session
 from demo.static import FOLDER
 from demo.tabs.preview_strip import values_at
@@ -28,7 +27,7 @@ from transflow_core.images.output import read_png_metadata
 from transflow_core.pictures import Picture
 
 from ..helpers import METHODS, by_posterior, frames, make_grown_prior, make_tiny_prior
-from .conftest import EXAMPLES, choose_example, opened, same, saved, says
+from .conftest import EXAMPLES, choose_example, same, saved, says
 from .test_phone import OWN, shows_its_images
 from .test_studio import from_menu, same_sheet, sheet, slide, status, wait_status
 
@@ -218,27 +217,6 @@ def test_the_best_sample_is_large_also_where_its_sheet_takes_long_to_decode(page
     page.wait_for_selector(f"#sheet .large img[alt^='Face {best[0] + 1} of 16: black & white']")
     page.wait_for_selector("#sheet [data-do=more]:enabled")
     assert page.is_visible("#sheet .closest")
-
-
-def test_a_sheet_is_cut_by_its_own_size_also_in_firefox(page, served_small):
-    # There an image that gets another address keeps the pixels of the last one for a while.
-    page.add_init_script("""
-        const src = Object.getOwnPropertyDescriptor(Image.prototype, 'src');
-        const set = function (to) {
-          const now = () => src.set.call(this, to);
-          if (this.isConnected) setTimeout(now, 1000); else now();
-        };
-        Object.defineProperty(Image.prototype, 'src', {...src, set});
-    """)
-    opened(page, served_small)
-    page.fill("#number input", "4")
-    page.press("#number input", "Enter")
-    wait_status(page, "4 samples in")
-    page.wait_for_function("document.querySelectorAll('#sheet .cells button').length === 4")
-    cell, last = 128, 100 * (128 + 2 * GAP) / (128 + 3 * GAP)
-    size, place = f"{100 * (2 * cell + 3 * GAP) / cell:g}%", f"{last:g}%"
-    style = page.locator("#sheet .cells button").last.get_attribute("style")
-    assert style == f"background-size: {size} {size}; background-position: {place} {place};"
 
 
 def test_undo_back_and_the_address(page, served_small):
