@@ -23,6 +23,9 @@ from ..server.state import Session
 from .studio_results import Result, result_of
 
 _PART = "morph"
+_IN_SIGHT_JS = """const show = () => element.querySelector('img')?.scrollIntoView({block: 'nearest'});
+new MutationObserver(show).observe(element, {childList: true, subtree: true});
+show();"""
 _FEWEST, _MOST = 3, 16
 """Frames of each sample: as many as one call may decode for all, and within these."""
 
@@ -46,7 +49,8 @@ class Morph:
             run = gr.Button("Play all as a morph", elem_id="morph-run", min_width=220, scale=0)
             self.working = Working(_PART)
         with gr.Column(visible=False, elem_id="morph") as self._made:
-            self._shown = gr.HTML("", elem_id="morph-shown", label="The samples as a morph")
+            label = "The samples as a morph"
+            self._shown = gr.HTML("", js_on_load=_IN_SIGHT_JS, elem_id="morph-shown", label=label)
             downloads(ANIMATIONS, self._export, prefix="morph", outputs=self.working.outputs)
         on(run.click, self._run, (), [*self.working.outputs, self._made, self._shown])
 
@@ -63,10 +67,11 @@ class Morph:
             yield self.working.says("Writing the animation …")
             path = session.file("morph-shown.webp")
             save_animation(frames, path, loop=True)
-            alt = f"{n} faces, each turns into the next"
+            alt, (width, height) = f"{n} faces, each turns into the next", frames[0].size
+            src = uri_of(path.read_bytes(), "WEBP")
             text = f"{len(frames)} pictures in {time.perf_counter() - started:.1f} s."
             yield self.working.says(text) | {
-                self._shown: f'<img class="picture" src="{uri_of(path.read_bytes(), "WEBP")}" alt="{alt}">',
+                self._shown: f'<img class="picture" src="{src}" alt="{alt}" width="{width}" height="{height}">',
                 self._made: gr.update(visible=True),
             }
 

@@ -1,6 +1,7 @@
 """The morph through the samples of the Studio, in a real browser. How it moves: `cli/test_operations`."""
 
 from PIL import Image
+from playwright.sync_api import expect
 
 from .conftest import opened, saved, says
 
@@ -17,6 +18,7 @@ def test_one_click_plays_all_samples_as_a_loop_that_can_be_saved_but_not_one_sam
     page.click("#morph-run")
     page.wait_for_selector("#morph-shown img[alt='4 faces, each turns into the next']")
     says(page, "#morph-status", "64 pictures in")
+    expect(page.locator("#morph-shown img")).to_be_in_viewport(ratio=0.99)
     assert page.evaluate("document.querySelector('#morph-shown img').decode().then(() => true)")
     for kind in ("webp", "gif", "mp4"):
         file = saved(page, f"#morph-get-{kind}", tmp_path)
