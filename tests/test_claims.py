@@ -155,7 +155,7 @@ COMPARES = re.compile(
 )
 NO_RESULT = {
     "docs/architecture.md": ["cached, read ahead of the flow", "passes them to the tab's handler"],
-    SPEED: ["and the worst of 16 images by 10/255.", "Of a slower run of that"],
+    SPEED: ["Of a slower run of that"],
     "docs/priors.md": ["gives small pictures and previews faster"],
     "docs/studio.md": ["all close to the mean of your images, which is bland:"],  # as the paper says
     "docs/troubleshooting.md": ["samples are bland, like pencil sketches"],

@@ -218,7 +218,7 @@ class _FusedNet:
         self._mid, self._bias = net.conv_mid.weight.to(dtype), net.conv_mid.get_parameter("bias").to(dtype)
         self._out = _Conv(net.conv_out, side, dtype, None, (3 * net.log_gain).exp())
         self.bytes = 4 * len(self._bias) * side**2
-        # MKL uses half of the width of an AMD processor with AVX-512: a product of matrices takes twice as long there.
+        # On an AMD processor with AVX-512, MKL takes twice as long (`benchmarks.peers --profile`).
         both = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
         self._by_onednn = both and side > _SMALL and self._mid.device.type == "cpu" and dtype == torch.float32
 
