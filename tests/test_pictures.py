@@ -58,9 +58,9 @@ def test_a_mask_or_photograph_is_decoded_there_too(reader, tiny_prior, tmp_path)
             engine.picture(tmp_path / "b.png")
 
 
-def told(code: str) -> Unpickled:
-    """It becomes the text of `told` after `code` ran in the child."""
-    return Unpickled(eval, f"[exec({code!r}, scope := {{}}), repr(scope['told'])][1]")
+def reported(code: str) -> Unpickled:
+    """It becomes the text of `found` after `code` ran in the child."""
+    return Unpickled(eval, f"[exec({code!r}, scope := {{}}), repr(scope['found'])][1]")
 
 
 ATTEMPTS = """
@@ -71,7 +71,7 @@ def refused(call, *args):
     except PermissionError:
         return True
 libc = ctypes.CDLL(None)
-told = {
+found = {
     "read": refused(open, "/etc/passwd"), "list": refused(os.listdir, "/"), "write": refused(open, __FILE__, "w"),
     "remove": refused(os.remove, __FILE__), "tcp": refused(libc.socket, 2, 1, 0), "udp": refused(libc.socket, 2, 2, 0),
     "unix": refused(libc.socket, 1, 1, 0), "run": refused(os.posix_spawn, "/bin/true", ["true"], {}),
@@ -85,7 +85,7 @@ def test_the_child_reaches_no_file_no_network_and_no_program(reader, tmp_path):
         pytest.skip(f"this kernel leaves a process {' and '.join(gaps())}")
     file = tmp_path / "secret.txt"
     file.write_text("a secret")
-    name = told(ATTEMPTS.replace("__FILE__", repr(str(file))))
+    name = reported(ATTEMPTS.replace("__FILE__", repr(str(file))))
     for size, keep in ((64, False), (900, True)):  # the quick child, and the other one
         picture = Image.new("RGB", (size, size))
         found = reader.submit(picture, name=name, size=64, align="auto" if keep else "never").result()
@@ -95,7 +95,7 @@ def test_the_child_reaches_no_file_no_network_and_no_program(reader, tmp_path):
 
 def test_the_child_gets_no_secrets_of_the_environment(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "a secret")
-    name = told("import os; told = sorted(os.environ)")
+    name = reported("import os; found = sorted(os.environ)")
     found = PictureReader().submit(Image.new("RGB", (8, 8)), name=name, size=8, align="never").result()
     assert "PYTHONPATH" in found.name and "HF_TOKEN" not in found.name
 

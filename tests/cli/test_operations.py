@@ -195,8 +195,8 @@ def test_without_dlib_nothing_measures_how_far_a_face_is_from_what_it_was(run, m
 
 def test_mix_makes_one_posterior_of_two_sets_with_facts_of_its_own(run):
     run("condition", "images", "--method", "bootstrap", "--weights", "1,2,3,1,1", "-o", "a.safetensors")
-    told = run("mix", "a.safetensors", "images/1.png", "--how", "subtract", "--share", 0.25)
-    assert told["m"] == pytest.approx(6) and told["recipe"]["how"] == "subtract" and not told["a"]
+    facts = run("mix", "a.safetensors", "images/1.png", "--how", "subtract", "--share", 0.25)
+    assert facts["m"] == pytest.approx(6) and facts["recipe"]["how"] == "subtract" and not facts["a"]
     kept = Posterior.load("posterior.safetensors").metadata
     assert kept["recipe"] == "mix" and kept["prior"] == "tiny" and not {"method", "weights"} & kept.keys()
 

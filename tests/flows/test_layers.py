@@ -149,3 +149,9 @@ def test_gradients_reach_every_parameter(layer):
     (y.square().sum() + log_det.sum()).backward()
     for name, parameter in [("x", x), *module.named_parameters()]:
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize(("number", "words"), [(0.0, "singular"), (torch.nan, "not finite"), (torch.inf, "not finite")])
+def test_a_matrix_that_has_no_inverse_is_refused(number, words):
+    with pytest.raises(ValueError, match=words):
+        factors_of(torch.full((3, 3), number, dtype=torch.float64))

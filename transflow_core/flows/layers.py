@@ -103,8 +103,10 @@ class InvertibleConv1x1(nn.Module):
 def factors_of(weight: Tensor) -> dict[str, Tensor]:
     """The state of the `InvertibleConv1x1` that has a float64 matrix, (C, C), in float32.
 
-    Raises ValueError if the matrix is singular.
+    Raises ValueError if the matrix is singular or not finite.
     """
+    if not weight.isfinite().all():
+        raise ValueError("this 1×1 convolution holds numbers that are not finite")
     permutation, lower, upper = torch.linalg.lu(weight)
     diag = upper.diagonal()
     factors = {"P": permutation, "sign": diag.sign(), "L": lower.tril(-1), "U": upper.triu(1)}
