@@ -124,7 +124,7 @@ def _pasted(given: Given) -> Shown:
     """The local weights of two donors, on pixels: what does the model add?"""
     sampler = given.sampler(_LOCAL)
     assert isinstance(sampler, Local)
-    rows, logits = replace(sampler, numbers=replace(sampler.numbers, donors=_DONORS)).mixing(given.n, given.seed)
+    rows, logits, _ = replace(sampler, numbers=replace(sampler.numbers, donors=_DONORS)).mixing(given.n, given.seed)
     images = torch.from_numpy(given.images)
     side = images.shape[-1]
     weights = (_CUT * F.interpolate(logits.float(), size=(side, side), mode="bilinear")).softmax(1)

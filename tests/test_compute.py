@@ -65,7 +65,8 @@ def test_every_prior_draws_by_every_method(any_prior, kind):
     assert drawn.images.min() >= 0 and drawn.images.max() <= 1
     assert drawn.z.shape == (5, any_prior.dim)
     assert drawn.counts.keys() == {"redrawn", "projected", "guarded"}
-    assert engine.sample(sampler, 5, seed=2).images.equal(drawn.images)
+    again = engine.sample(sampler, 5, seed=2).images  # one image may be computed by another number of threads
+    torch.testing.assert_close(again, drawn.images, atol=1e-4, rtol=0)
     guard = sampler.guard
     shown = any_prior.guarded_decode(drawn.z, ranges=guard and guard.ranges)[0]
     torch.testing.assert_close(drawn.images, guard.coloured(shown) if guard else shown, atol=1e-4, rtol=0)

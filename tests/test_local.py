@@ -6,11 +6,12 @@ from itertools import accumulate, combinations, pairwise
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transflow_core.posterior import Gaussian, Posterior
-from transflow_core.posterior.guard import Looks
+from transflow_core.posterior.guard import Looks, lines_of
 from transflow_core.posterior.local import PRIOR_TEMPERATURE, LocalNumbers, flatness
 from transflow_core.priors.prior import LatentLevel
 
@@ -59,7 +60,7 @@ def sampler_of(p=P, r=0.0, levels=LEVELS, looks=True, weights=None, visible=None
 
 def weights_of(sampler, n, **how):
     """(n, K, 16, 16), and whose they are."""
-    rows, logits = sampler.mixing(n, **how)
+    rows, logits, _ = sampler.mixing(n, **how)
     return rows, logits.softmax(1)
 
 
@@ -83,7 +84,7 @@ def test_one_donor_is_an_image_of_the_evidence_or_its_mirror_image(levels, looks
     away, nearest = torch.cdist(z, known, compute_mode="donot_use_mm_for_euclid_dist").min(1)
     assert away.max() < 1e-6
     assert len(nearest.unique()) >= (8 if looks else 5)
-    assert nearest.equal(sampler.mixing(40, seed=1)[0][:, 0])
+    assert nearest.equal(sampler.mixing(40, seed=1).rows[:, 0])
     close(sampler.first(40, seed=1), known[nearest], 1e-6)
 
 
@@ -100,7 +101,7 @@ def test_an_infinite_ratio_is_the_prior_at_its_temperature(levels, looks):
 @given(st.integers(1, P), st.floats(0, 8), st.integers(0, 50))
 def test_every_level_varies_as_the_donors_do(donors, sharp, seed):
     sampler = sampler_of(donors=donors, sharp=sharp, cuts=4)
-    rows, _ = sampler.mixing(16, seed)
+    rows = sampler.mixing(16, seed).rows
     own = torch.stack([squares(sampler.directions[of]) for of in rows])  # (n, K, levels)
     found = squares(sampler.deviations(16, seed))
     # c gives back what an average loses where it can: it is at most 1 / |w|.
@@ -144,7 +145,25 @@ def test_donors_count_by_halves():
     """The last of 2.5 donors counts half; what is before it does not change."""
     rows, weights = weights_of(sampler_of(donors=2.5, sharp=0.0), 4)
     close(weights[:, :, 0, 0], torch.tensor([0.4, 0.4, 0.2]).expand(4, 3), 1e-6)
-    assert rows.shape == (4, 3) and sampler_of(donors=2).mixing(4)[0].equal(rows[:, :2])
+    assert rows.shape == (4, 3) and sampler_of(donors=2).mixing(4).rows.equal(rows[:, :2])
+
+
+def test_a_mouth_is_like_that_of_a_donor(monkeypatch):
+    """Of several fields a draw takes one whose mouth is, even where seams are fewer elsewhere."""
+
+    def alike(sampler, n=60):
+        rows, weights = weights_of(sampler, n, seed=4)
+        pictures = sampler.pictures.mean(1)[rows]  # (n, K, 32, 32)
+        weights = F.interpolate(weights, size=pictures.shape[-2:], mode="bilinear")
+        lines = lines_of(torch.stack([(weights * pictures).sum(1), *pictures.unbind(1)], 1).flatten(0, 1)[:, None], 5)
+        mixed, *donors = F.normalize(lines[:, 0, 16:28, 10:22].flatten(1), dim=1).unflatten(0, (n, -1)).unbind(1)
+        return torch.stack([(mixed * donor).sum(1) for donor in donors]).amax(0)
+
+    numbers = {"donors": 4, "cuts": 64, "sharp": 12.0}
+    chosen = alike(sampler_of(**numbers))
+    monkeypatch.setattr("transflow_core.posterior.local._BROKEN", 0.0)
+    before = alike(sampler_of(**numbers))
+    assert chosen.min() > 0.8 > before.quantile(0.1)
 
 
 @places
@@ -206,7 +225,7 @@ def test_a_latent_without_places_has_one_vector_of_weights(looks):
 
 def test_donors_are_near_the_first_one_and_count_less_where_they_are_not():
     def apart(sampler):
-        rows = sampler.mixing(200)[0]
+        rows = sampler.mixing(200).rows
         return sampler._apart[rows[:, :1], rows]
 
     near, far = (apart(sampler_of(donors=2, near=near))[:, 1].mean() for near in (20.0, 0.0))
@@ -231,7 +250,7 @@ def test_any_number_of_images_in_either_precision(p, likeness, looks):
     assert z.dtype == torch.float32 and z.isfinite().all() and fine.sample(6).dtype == torch.float64
     if p < 20:  # of many images two may be as near
         close(z.double(), fine.sample(6), 1e-4)
-    assert fine.mixing(3)[0].shape[1] == min(p, 12, math.ceil(1 + 8 * (1 - likeness)))
+    assert fine.mixing(3).rows.shape[1] == min(p, 12, math.ceil(1 + 8 * (1 - likeness)))
 
 
 def test_flat_drawings_are_cut_sharply():
@@ -245,7 +264,7 @@ def test_flat_drawings_are_cut_sharply():
 def test_what_hardly_counts_hardly_leads_and_does_not_widen_the_guard(weight, counts):
     """A picture of noise among photographs, whose weight is small, lets no colour or noise through."""
     sampler = sampler_of(weights=[weight, *[1.0] * (P - 1)], cuts=1)
-    first = sampler.mixing(2000)[0][:, 0] % P
+    first = sampler.mixing(2000).rows[:, 0] % P
     close(first.bincount(minlength=P) / 2000, sampler.shares, 0.04)
     others = looks_of().of(torch.arange(P) > 0)
     assert sampler.guard.chroma.equal(others.guard.grown(0.0).chroma) != counts
@@ -278,6 +297,6 @@ def test_levels_that_an_image_lacks_count_nothing_and_those_of_no_image_are_the_
     is_the_priors(x)
     # Other images have them, but no donor of a draw has.
     one = sampler(z, torch.tensor([first, 0, 0, 0, 0, 0]), likeness=1.0)
-    alone = (one.mixing(200)[0] % P == 0).all(1)
+    alone = (one.mixing(200).rows % P == 0).all(1)
     assert 10 < alone.sum() < 100
     is_the_priors(one.sample(200)[alone])

@@ -348,9 +348,13 @@ class Compute:
         donors = sampler if isinstance(sampler, Local) and guard is not None else None
         noise = (sampler.sample if donors is None else donors.noise)(n, seed, temperature, start)
         # As `Local.sample`, which does not keep the noise: whatever is drawn again has it, too.
-        z = noise.clone() if donors is None else noise + temperature * donors.deviations(n, seed, start)
-        # What breaks is seen in the means of our flows. Their details come once no sample is drawn again.
-        first = 1 if isinstance(self.prior.flow, TrainableFlow) else side
+        z, first, coarse = noise.clone(), side, 0
+        if isinstance(self.prior.flow, TrainableFlow):
+            # What breaks is seen in the means of our flows. Their details come once no sample is drawn again.
+            first, coarse = 1, self._starts[min(self.prior.halvings, int(math.log2(full // judged_at(full))))]
+        mixing = None if donors is None else donors.mixing(n, seed, start)
+        if donors is not None and mixing is not None:
+            z[:, coarse:] += temperature * donors.mixed(mixing, seed, start, slice(coarse, None))
         low, excess = decode(z, rows, first)
         wrong = unusable
         if guard is not None and isinstance(sampler, Local | Around):
@@ -360,14 +364,17 @@ class Compute:
             return wrong(_coloured(judged(images, full), [guard]))
 
         bad, redrawn = is_bad(low), torch.zeros(n, dtype=torch.int64)
-        if donors is not None and bad.any():
+        if donors is not None and mixing is not None:
             for fold in range(1, _REDRAWS + 1):
-                z[bad] = noise[bad] + temperature * donors.deviations(n, seed, start, fold, bad)
-                redrawn[bad] = fold
-                low[bad], excess[bad] = decode(z[bad], rows[bad], first)
-                bad[bad.clone()] = is_bad(low[bad])
                 if not bad.any():
                     break
+                again = donors.mixing(n, seed, start, fold, bad)
+                mixing.rows[bad], mixing.logits[bad], redrawn[bad] = again.rows, again.logits, fold
+                moved = temperature * donors.mixed(again, seed, start, slice(coarse, None))
+                z[bad, coarse:] = noise[bad, coarse:] + moved
+                low[bad], excess[bad] = decode(z[bad], rows[bad], first)
+                bad[bad.clone()] = is_bad(low[bad])
+            z[:, :coarse] += temperature * donors.mixed(mixing, seed, start, slice(coarse))
         if bad.any():
             centre = sampler.mean if donors is None else donors.first(n, seed, start, _REDRAWS, bad)
             z[bad], low[bad] = project(lambda z, rows: decode(z, rows, first)[0], z[bad], rows[bad], centre, is_bad)

@@ -6,6 +6,7 @@ import itertools
 import math
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +34,9 @@ _HIDDEN = -300.0  # the logarithm of how much a hidden place counts
 _ELSEWHERE = 1e-4  # how much other places count beside eyes and mouth, where several are one
 _LINE = 5  # pixels of a small picture around a place, which a line there is darker or lighter than
 _COLOURS = 0.5  # how much colours count where seams are judged, beside the lines of the face
+_MOUTH = (..., slice(8, 14), slice(5, 11))  # nose and mouth, on the grid
+_WHOLE = 0.9  # correlation of their lines with those of one donor, from which on they are whole
+_BROKEN = 10.0  # how much what lacks of it counts, in units of a draw's mean seams
 # Keeps the noise of fields apart from all others under one seed.
 _FIELDS = 0x2545F4914F6CDD1D
 _ALL = slice(None)
@@ -63,6 +67,20 @@ class LocalNumbers:
         )
 
 
+class Mixing(NamedTuple):
+    """What draws of `Local` are put together of.
+
+    Attributes:
+        rows: (k, K), the donors of each, as rows of `directions`.
+        logits: (k, K, GRID, GRID), of their weights.
+        draws: (k,), which draws these are.
+    """
+
+    rows: Tensor
+    logits: Tensor
+    draws: Tensor
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Local(ImageSampler):
     """New members of a set: the paper's posterior under weights that differ from place to place.
@@ -75,7 +93,9 @@ class Local(ImageSampler):
     the mouth in it. So the shape of a face and its details have the same donors; else mouths melt. The fields are
     symmetric left to right, so that both eyes have one donor, and of mean 0 over the face, so that no donor has all of
     it. They hardly change over the eyes, nor over the mouth. Of several fields a draw takes the one with the least
-    seams, Σ_p Σ_i w_i |x_i - Σ_j w_j x_j|², of small pictures x: the lines of the face, and colours. At place p:
+    seams, Σ_p Σ_i w_i |x_i - Σ_j w_j x_j|², of small pictures x: the lines of the face, and colours. In units of their
+    mean, a field has 10 (0.9 - q)₊ more, where q is the largest correlation of the lines of nose and mouth of Σ w_i x_i
+    with those of a donor: a mouth that is like none of them is torn. At place p:
 
         h_i = a g_i + (1 - a) u_i / 4                                u_i ~ N(0, 1), the same everywhere
         w_i = softmax_i(s h_i - fit · (distance to the lead - 0.5)₊)  local weights, of sum 1
@@ -120,18 +140,26 @@ class Local(ImageSampler):
         lead = self._donors(n, seed, start, fold)[only, 0]
         return self.mean + self.directions[lead.to(self.mean.device)]
 
-    def deviations(self, n: int, seed: int = 0, start: int = 0, fold: int = 0, only: Tensor | slice = _ALL) -> Tensor:
-        """τ c Σ w_i d_i of each draw, (n, D); for `only` see `mixing`."""
-        rows, logits = self.mixing(n, seed, start, fold, only)
-        found = self.mean.new_empty(len(rows), self.dim)
-        for part, shape in self._levels:
-            lacks = None if self.since is None else self.since[rows % len(self.shares)] > part.start
+    def deviations(self, n: int, seed: int = 0, start: int = 0, fold: int = 0) -> Tensor:
+        """τ c Σ w_i d_i of each draw, (n, D)."""
+        return self.mixed(self.mixing(n, seed, start, fold), seed, start)
+
+    def mixed(self, mixing: Mixing, seed: int = 0, start: int = 0, part: slice = _ALL) -> Tensor:
+        """τ c Σ w_i d_i of draws, (k, D), or the part of it that some levels have."""
+        rows, logits, draws = mixing
+        first, last, _ = part.indices(self.dim)
+        found = self.mean.new_empty(len(rows), last - first)
+        for level, shape in self._levels:
+            if level.start < first or level.stop > last:
+                continue
+            here = slice(level.start - first, level.stop - first)
+            lacks = None if self.since is None else self.since[rows % len(self.shares)] > level.start
             if lacks is not None and lacks.all():
-                found[:, part] = self._of_prior(part, n, seed, start, fold)[only]
+                found[:, here] = self._of_prior(level, draws, seed, start)
                 continue
             # A few draws at a time: donors of all levels at once would fill the cache many times.
             for some in torch.arange(len(rows)).split(8):
-                d = self.directions[:, part][rows[some].to(self.mean.device)].unflatten(2, shape)
+                d = self.directions[:, level][rows[some].to(self.mean.device)].unflatten(2, shape)
                 local = _resized(logits[some], *shape[1:])
                 if lacks is not None:
                     local = local + _HIDDEN * lacks[some][:, :, None, None]
@@ -141,25 +169,22 @@ class Local(ImageSampler):
                 had = _around(average.square().mean(1, keepdim=True))[:, 0]
                 most = weights.square().sum(1).rsqrt()
                 gain = torch.minimum((wanted / had.clamp_min(1e-9)).sqrt(), most).clamp_min(1)
-                found[some, part] = DRAWN_IN * (average * gain[:, None]).flatten(1)
-            if lacks is not None and lacks.all(1).any():
-                of_prior = self._of_prior(part, n, seed, start, fold)[only]
-                found[lacks.all(1), part] = of_prior[lacks.all(1)]
+                found[some, here] = DRAWN_IN * (average * gain[:, None]).flatten(1)
+            if lacks is not None and (none := lacks.all(1)).any():
+                found[none, here] = self._of_prior(level, draws[none], seed, start)
         return found
 
-    def _of_prior(self, part: slice, n: int, seed: int, start: int, fold: int) -> Tensor:
-        """(n, d), what makes a level the prior's at `PRIOR_TEMPERATURE`, if it is added to the mean and its noise."""
-        had = self.covariance.diagonal.expand(self.dim)[part]
+    def _of_prior(self, level: slice, draws: Tensor, seed: int, start: int) -> Tensor:
+        """(k, d), what makes a level the prior's at `PRIOR_TEMPERATURE`, if it is added to the mean and its noise."""
+        had = self.covariance.diagonal.expand(self.dim)[level]
         more = (PRIOR_TEMPERATURE**2 - had).clamp_min(0).sqrt()
         if more.max() < 1e-3:
-            return -self.mean[part].expand(n, -1)
-        own = (seed ^ (_FIELDS + 2)) + 7919 * fold
-        return more * standard_normal(n, len(more), own & (2**63 - 1), start).to(self.mean) - self.mean[part]
+            return -self.mean[level].expand(len(draws), -1)
+        noise = standard_normal(int(draws.max()) + 1, len(more), (seed ^ (_FIELDS + 2)) & (2**63 - 1), start)
+        return more * noise[draws].to(self.mean) - self.mean[level]
 
-    def mixing(
-        self, n: int, seed: int = 0, start: int = 0, fold: int = 0, only: Tensor | slice = _ALL
-    ) -> tuple[Tensor, Tensor]:
-        """Which rows of `directions` make up each draw, (n, K), and the logits of their weights, (n, K, GRID, GRID).
+    def mixing(self, n: int, seed: int = 0, start: int = 0, fold: int = 0, only: Tensor | slice = _ALL) -> Mixing:
+        """What each draw is put together of.
 
         Of `only` some of the n draws, by their indices or as (n,) bool, it does not work out the others.
         """
@@ -188,8 +213,11 @@ class Local(ImageSampler):
             w = (numbers.sharp * g + counts[:, None]).softmax(2).flatten(3)
             average = torch.einsum("ncks,nkds->ncds", w, donors)
             seams = torch.einsum("ncks,nks->nc", w, donors.square().sum(2)) - average.square().sum((2, 3))
-            best = seams.argmin(1)
-        return rows, numbers.sharp * g[torch.arange(drawn), best] + counts
+            whole = (_of_mouth(average) @ _of_mouth(donors).transpose(1, 2)).amax(2)
+            cost = seams / seams.mean(1, keepdim=True).clamp_min(1e-9) + _BROKEN * (_WHOLE - whole).clamp_min(0)
+            best = cost.argmin(1)
+        logits = numbers.sharp * g[torch.arange(drawn), best] + counts
+        return Mixing(rows, logits, torch.arange(n)[only])
 
     def _donors(self, n: int, seed: int, start: int, fold: int) -> Tensor:
         """(n, K): the lead by its share, the others without replacement, near it, and each on its nearer side."""
@@ -320,6 +348,11 @@ def _distances(rows: Tensor) -> Tensor:
     rows = rows.double().cpu()
     square = torch.cdist(rows, rows).square()
     return square / (square[square > 0].median() if square.any() else 1.0)
+
+
+def _of_mouth(compared: Tensor) -> Tensor:
+    """The lines of nose and mouth, (..., d) of norm 1, of what is compared, (..., 4 + C, GRID²)."""
+    return F.normalize(compared.unflatten(-1, (GRID, GRID))[..., :4, :, :][_MOUTH].flatten(-3), dim=-1)
 
 
 def _resized(g: Tensor, h: int, w: int) -> Tensor:
