@@ -295,8 +295,13 @@ def test_levels_that_an_image_lacks_count_nothing_and_those_of_no_image_are_the_
     x = sampler(z, torch.full((P,), first)).sample(40)
     close(x[:, first:], sampler(z, None).sample(40)[:, first:])
     is_the_priors(x)
+    assert sampler(z, torch.full((P,), first)).sample(0).shape == (0, dim)
     # Other images have them, but no donor of a draw has.
     one = sampler(z, torch.tensor([first, 0, 0, 0, 0, 0]), likeness=1.0)
     alone = (one.mixing(200).rows % P == 0).all(1)
     assert 10 < alone.sum() < 100
     is_the_priors(one.sample(200)[alone])
+    # Some draws, and some levels of them, are what they are among all.
+    some = one.mixing(200, seed=3, fold=1, only=alone)
+    parts = [one.mixed(some, seed=3, part=part) for part in (slice(first), slice(first, None))]
+    close(torch.cat(parts, 1), one.deviations(200, seed=3, fold=1)[alone], 1e-6)

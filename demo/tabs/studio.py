@@ -77,7 +77,7 @@ OPENING, NOTHING = "paintings", "none"
 """The example set that the page opens with; its value in an address without images."""
 _MOST_LEVELS, _MOST_STATES = 8, 10
 _SAMPLES, _STRIP, _LARGE, _TAB = "samples", "strip", "large", "studio"
-_FIRST = 10  # the sample of `static/opening.jpg` that is large: the first of `Result.best`
+_FIRST = 13  # the sample of `static/opening.jpg` that is large: the first of `Result.best`
 _ENLARGES = f'<button type="button" class="needs" data-do="larger">{LABEL}</button>'
 _NO_EVIDENCE = Evidence()  # the very same one, so that requests are equal
 _IN_NO_LINK = "Your photos are not in a link. Share the picture, or the set as a file. The file contains your photos."

@@ -180,7 +180,8 @@ class Local(ImageSampler):
         more = (PRIOR_TEMPERATURE**2 - had).clamp_min(0).sqrt()
         if more.max() < 1e-3:
             return -self.mean[level].expand(len(draws), -1)
-        noise = standard_normal(int(draws.max()) + 1, len(more), (seed ^ (_FIELDS + 2)) & (2**63 - 1), start)
+        last = max(draws.tolist(), default=-1)
+        noise = standard_normal(last + 1, len(more), (seed ^ (_FIELDS + 2)) & (2**63 - 1), start)
         return more * noise[draws].to(self.mean) - self.mean[level]
 
     def mixing(self, n: int, seed: int = 0, start: int = 0, fold: int = 0, only: Tensor | slice = _ALL) -> Mixing:
