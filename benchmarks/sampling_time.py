@@ -6,8 +6,8 @@ Of 20 images of each set, decoded at the 128 pixels of the page's sheet, in turn
 """
 
 import argparse
+import itertools
 import statistics
-import time
 from pathlib import Path
 
 from transflow_core.engine import Engine
@@ -16,6 +16,7 @@ from transflow_core.priors.catalogue import load_prior
 from transflow_core.runtime import tune
 
 from .predictive import Predictive
+from .timing import in_turn, timed
 
 _IMAGES, _SAMPLES, _SIDE, _TIMES = 20, 16, 128, 10
 
@@ -25,15 +26,13 @@ def seconds(engine: Engine, folder: Path) -> tuple[float, float]:
     posterior = engine.read(sorted(folder.iterdir())[:_IMAGES]).posterior()
     before = Predictive.of(posterior.latents, engine.prior)
     now = engine.draw(posterior, recommend(posterior, engine.looks(posterior)).method)
-    taken: list[tuple[float, float]] = []
-    for seed in range(_TIMES + 1):
-        start = time.perf_counter()
-        engine.decode(before.sample(_SAMPLES, seed), centre=before.mean, side=_SIDE)
-        between = time.perf_counter()
-        engine.sample(now, _SAMPLES, seed=seed, side=_SIDE)
-        taken.append((between - start, time.perf_counter() - between))
-    old, new = zip(*taken[1:], strict=True)  # the first warms up
-    return statistics.mean(old), statistics.mean(new)
+    seeds = itertools.count(), itertools.count()
+    jobs = {
+        "before": lambda: engine.decode(before.sample(_SAMPLES, next(seeds[0])), centre=before.mean, side=_SIDE),
+        "now": lambda: engine.sample(now, _SAMPLES, seed=next(seeds[1]), side=_SIDE),
+    }
+    taken = in_turn({name: timed(job) for name, job in jobs.items()}, _TIMES)
+    return statistics.mean(taken["before"]), statistics.mean(taken["now"])
 
 
 def main() -> None:

@@ -351,7 +351,7 @@ class Compute:
         z, first, coarse = noise.clone(), side, 0
         if isinstance(self.prior.flow, TrainableFlow):
             # What breaks is seen in the means of our flows. Their details come once no sample is drawn again.
-            first, coarse = 1, self._starts[min(self.prior.halvings, int(math.log2(full // judged_at(full))))]
+            first, coarse = 1, self._starts[self.prior.left_out(judged_at(full))]
         mixing = None if donors is None else donors.mixing(n, seed, start)
         if donors is not None and mixing is not None:
             z[:, coarse:] += temperature * donors.mixed(mixing, seed, start, slice(coarse, None))

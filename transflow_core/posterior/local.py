@@ -34,7 +34,7 @@ _HIDDEN = -300.0  # the logarithm of how much a hidden place counts
 _ELSEWHERE = 1e-4  # how much other places count beside eyes and mouth, where several are one
 _LINE = 5  # pixels of a small picture around a place, which a line there is darker or lighter than
 _COLOURS = 0.5  # how much colours count where seams are judged, beside the lines of the face
-_MOUTH = (..., slice(8, 14), slice(5, 11))  # nose and mouth, on the grid
+_MOUTH = slice(8, 14), slice(5, 11)  # nose and mouth, on the grid
 _WHOLE = 0.9  # correlation of their lines with those of one donor, from which on they are whole
 _BROKEN = 10.0  # how much what lacks of it counts, in units of a draw's mean seams
 # Keeps the noise of fields apart from all others under one seed.
@@ -353,7 +353,7 @@ def _distances(rows: Tensor) -> Tensor:
 
 def _of_mouth(compared: Tensor) -> Tensor:
     """The lines of nose and mouth, (..., d) of norm 1, of what is compared, (..., 4 + C, GRID²)."""
-    return F.normalize(compared.unflatten(-1, (GRID, GRID))[..., :4, :, :][_MOUTH].flatten(-3), dim=-1)
+    return F.normalize(compared.unflatten(-1, (GRID, GRID))[..., :4, *_MOUTH].flatten(-3), dim=-1)
 
 
 def _resized(g: Tensor, h: int, w: int) -> Tensor:

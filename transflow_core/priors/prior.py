@@ -289,8 +289,7 @@ class Prior(Checkpoint):
             of finer levels alone where the coarser ones are known.
         """
         form, z = self._form, self._checked(z)
-        most = self.halvings if side else 0
-        times = min(most, math.floor(math.log2(max(1.0, self.image_size / (side or 1)))))
+        times = self.left_out(side or self.image_size)
         if ranges is not None and isinstance(form, GuardedFlow):
             ranges = ranges.to(z).expand(len(z), 2, form.guarded)
         known = None if known is None else self.pixels.to_flow(known.to(z))
@@ -308,6 +307,10 @@ class Prior(Checkpoint):
     def halvings(self) -> int:
         """How many of its finest levels `decode` can leave out: see `flows.Flow`."""
         return getattr(self._form, "halvings", 0)
+
+    def left_out(self, side: int) -> int:
+        """How many of its finest levels `decode` leaves out where `side` pixels are enough."""
+        return min(self.halvings, math.floor(math.log2(max(1.0, self.image_size / side))))
 
     def lacking(self, side: float) -> int:
         """How many of the finest levels a picture of this side has no pixels for: of a `WaveletGlow`, else 0.
