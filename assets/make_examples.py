@@ -20,6 +20,7 @@ from transflow_core.faces import align
 from transflow_core.faces.detection import detect
 from transflow_core.images import find_images, load_image, to_pil
 from transflow_core.posterior import standard_normal
+from transflow_core.posterior.local import PRIOR_TEMPERATURE
 from transflow_core.priors.catalogue import load_prior
 from transflow_core.priors.prior import Prior
 
@@ -29,16 +30,17 @@ EXAMPLES = Path(__file__).resolve().parent / "examples"
 SIZE = 128
 COUNT = 18
 DRAWINGS = 24
-TEMPERATURE = 0.7
+DRAWN = 360  # faces from which a set's are chosen: all of them take seconds
+CLEAREST = 200  # of these
 Pixels = NDArray[np.float32]  # (SIZE, SIZE, 3) in [0, 1]
 
 
 def faces(prior: Prior, seed: int) -> list[Image.Image]:
-    """Samples of the prior, people who do not exist: of three times as many, those that a detector is surest of."""
-    drawn = to_pil(prior.decode(TEMPERATURE * standard_normal(3 * COUNT, prior.dim, seed=seed)))
+    """Samples of the prior, people who do not exist: first those that a detector is surest of."""
+    z = PRIOR_TEMPERATURE * standard_normal(DRAWN, prior.dim, seed=seed)
+    drawn = [image for some in z.split(24) for image in to_pil(prior.decode(some))]
     scores = [max((face.score for face in detect(image, thorough=False)), default=0.0) for image in drawn]
-    best = sorted(range(len(drawn)), key=lambda index: -scores[index])[:COUNT]
-    return [drawn[index] for index in sorted(best)]
+    return [drawn[index] for index in sorted(range(DRAWN), key=lambda index: -scores[index])[:CLEAREST]]
 
 
 def as_array(image: Image.Image) -> Pixels:
@@ -82,26 +84,34 @@ def sketch(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     )
 
 
+def colours(pixels: Pixels) -> list[NDArray[np.float32]]:
+    """The colours of the crown, of the cheeks and of the corners."""
+    boxes = (0.39, 0.09, 0.61, 0.17), (0.34, 0.53, 0.66, 0.72), (0, 0, 0.08, 0.19)
+    edges = [[round(edge * SIZE) for edge in box] for box in boxes]
+    return [np.median(pixels[top:low, left:right].reshape(-1, 3), axis=0) for left, top, right, low in edges]
+
+
+def plain(image: Image.Image) -> float:
+    """How far the crown's colour is from those of the cheeks and the corners: hair of their colour is not found."""
+    crown, *others = colours(as_array(image))
+    return min(float(abs(crown - other).max()) for other in others)
+
+
 def hair(pixels: Pixels) -> NDArray[np.float32]:
     """How surely each pixel is hair, 0 to 1: near the crown's colour, far from the cheeks' and the corners'."""
-
-    def colour(left: float, top: float, right: float, bottom: float) -> NDArray[np.float32]:
-        left, top, right, bottom = (round(edge * SIZE) for edge in (left, top, right, bottom))
-        return np.median(pixels[top:bottom, left:right].reshape(-1, 3), axis=0)
 
     def likeness(c: NDArray[np.float32]) -> NDArray[np.float32]:
         return -((pixels - c) ** 2).sum(-1) / (2 * 0.11**2)
 
-    crown = colour(0.39, 0.09, 0.61, 0.17)
-    cheeks, corners = colour(0.34, 0.53, 0.66, 0.72), colour(0, 0, 0.08, 0.19)
+    crown, cheeks, corners = colours(pixels)
     others = np.logaddexp(likeness(cheeks), likeness(corners))
     y, x = np.mgrid[0:SIZE, 0:SIZE] / (SIZE - 1)
     face = ((x - 0.5) / 0.23) ** 2 + ((y - 0.57) / 0.33) ** 2  # below 1: inside the face
     head = ((x - 0.5) / 0.46) ** 2 + ((y - 0.5) / 0.52) ** 2  # above 1: outside the head
     # Where hair and background have one colour, only the place can tell them apart.
     place = np.minimum(8 * (face - 1.0), 10 * (0.95 - head))
-    colours = (likeness(crown) - others).clip(-6, 3)
-    surely = 1 / (1 + np.exp(-(colours + place).clip(-30, 30)))
+    colour = (likeness(crown) - others).clip(-6, 3)
+    surely = 1 / (1 + np.exp(-(colour + place).clip(-30, 30)))
     soft = Image.fromarray(np.rint(255 * surely).astype(np.uint8)).filter(ImageFilter.GaussianBlur(SIZE / 64))
     return np.asarray(soft, np.float32) / 255
 
@@ -224,7 +234,7 @@ def photograph(prior: Prior) -> Image.Image:
     wall = as_image(light[..., None] * np.array([0.80, 0.86, 0.84], np.float32) + grain)
     drawing = ImageDraw.Draw(wall)
     for (left, top, side), face in zip(
-        ((50, 100, 200), (300, 50, 240), (590, 120, 170)), faces(prior, 90)[::5], strict=False
+        ((50, 100, 200), (300, 50, 240), (590, 120, 170)), faces(prior, 90), strict=False
     ):
         drawing.rectangle((left - 16, top - 10, left + side + 24, top + side + 26), fill=(112, 116, 112))  # its shadow
         drawing.rectangle((left - 18, top - 18, left + side + 17, top + side + 17), fill=(58, 44, 36))
@@ -239,7 +249,10 @@ def main() -> None:
     for seed, (name, change) in enumerate(CHANGES.items(), start=100):
         rng = np.random.default_rng(seed)
         # Each set has people of its own: two sets that share faces would interpolate without moving.
-        write(name, [change(face, rng) for face in faces(prior.at(SIZE), seed)])
+        people = faces(prior.at(SIZE), seed)
+        if change is red_hair:
+            people.sort(key=plain, reverse=True)
+        write(name, [change(face, rng) for face in people[:COUNT]])
     rng = np.random.default_rng(99)
     write("cartoon", [cartoon(rng) for _ in range(COUNT)])
     rng = np.random.default_rng(97)

@@ -24,6 +24,7 @@ def all_the_way():
     """τ = 1: the laws are those of what is drawn in afterwards."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("transflow_core.posterior.local.DRAWN_IN", 1.0)
+        patch.setattr("transflow_core.posterior.local._COARSE_LESS", 0.0)
         yield
 
 
@@ -251,6 +252,19 @@ def test_any_number_of_images_in_either_precision(p, likeness, looks):
     if p < 20:  # of many images two may be as near
         close(z.double(), fine.sample(6), 1e-4)
     assert fine.mixing(3).rows.shape[1] == min(p, 12, math.ceil(1 + 8 * (1 - likeness)))
+
+
+def test_coarse_levels_are_drawn_in_more():
+    levels = levels_of(((3, 64, 64), (3, 32, 32), (3, 16, 16), (3, 8, 8), (6, 2, 2)))
+    one, less = (sampler_of(levels=levels, drawn_in=tau).deviations(4) for tau in (1.0, 0.8))
+    scales = [(less[:, level.slice] / one[:, level.slice]).mean().item() for level in levels]
+    assert scales == pytest.approx([1, 1, 0.9, 0.8, 0.8])
+
+
+@pytest.mark.parametrize(("likeness", "tau"), [(1.0, 1.0), (0.75, 0.925), (0.5, 0.85), (0.0, 0.85)])
+def test_the_nearer_to_one_image_the_less_a_draw_is_drawn_in(monkeypatch, likeness, tau):
+    monkeypatch.setattr("transflow_core.posterior.local._COARSE_LESS", 0.15)  # τ is 1 else: see `all_the_way`
+    assert LocalNumbers.of(likeness).drawn_in == pytest.approx(tau)
 
 
 def test_flat_drawings_are_cut_sharply():

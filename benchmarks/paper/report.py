@@ -46,9 +46,9 @@ have temperature 1, and every column of a figure has the same noise."""
     if missing:
         parts.insert(1, f"**Not measured in this run**: {', '.join(missing)} (`--only {' '.join(missing)}` adds them).")
     parts.append(
-        "## Beyond the paper\n\nOther pages measure [samples like the set](results/likeness.md), [ten given "
-        "images](results/fewshot_adaptation.md), [restyled photographs](results/restyle.md), [ignored "
-        "parts](results/masks.md) and [outliers](results/robust.md)."
+        "## Beyond the paper\n\nOther pages measure [samples like the set](results/likeness.md), [whole "
+        "faces](results/judged.md), [ten given images](results/fewshot_adaptation.md), [restyled "
+        "photographs](results/restyle.md), [ignored parts](results/masks.md) and [outliers](results/robust.md)."
     )
     return "\n\n".join(map(_filled, "\n\n".join(parts).split("\n\n"))) + "\n"
 

@@ -62,13 +62,13 @@ const weights = (m, k, uniform) => {
 const deviations = (points, centre, ratio, method) => {
   const m = points.length, d = points.map(point => [point[0] - centre[0], point[1] - centre[1]]);
   if (method.kind === 'local') {  // each dimension has weights of its own over the draw's donors
-    const donors = 1 + 8 * (1 - method.likeness);
+    const donors = 1 + 8 * (1 - method.likeness), drawnIn = 0.97 - 0.15 * Math.min(1, 2 * (1 - method.likeness));
     return {noise: 0.6, draw: uniform => {
       const rows = d.map((_, i) => [uniform(), i]).sort(([a], [b]) => a - b).slice(0, Math.ceil(donors));
       return [0, 1].map(axis => {
         const parts = rows.map((_, i) => Math.exp(4 * normal(uniform)) * Math.min(1, donors - i));
         const all = parts.reduce((a, b) => a + b);
-        return 0.97 * share(ratio) * rows.reduce((sum, [, row], i) => sum + parts[i] / all * d[row][axis], 0);
+        return drawnIn * share(ratio) * rows.reduce((sum, [, row], i) => sum + parts[i] / all * d[row][axis], 0);
       });
     }};
   }

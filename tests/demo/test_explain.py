@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from transflow_core.posterior import Posterior
-from transflow_core.posterior.local import DRAWN_IN
+from transflow_core.posterior.local import LocalNumbers
 
 from ..helpers import frames
 from .conftest import researchers, says
@@ -209,7 +209,11 @@ def test_the_three_methods_draw_from_the_same_random_numbers(how):
     page = how
     paper, _ = agrees(page, 0.5)
     points = evidence(page)
-    inwards = points.mean(0) + DRAWN_IN * (points - points.mean(0))  # images, drawn in as `Local` does
+
+    def drawn_in(likeness):  # the images, as `Local` does
+        return points.mean(0) + LocalNumbers.of(likeness).drawn_in * (points - points.mean(0))
+
+    inwards = drawn_in(0.5)
 
     def take(kind):
         page.locator(f"#how input[value={kind}]").check()
@@ -230,7 +234,7 @@ def test_the_three_methods_draw_from_the_same_random_numbers(how):
     assert axes == pytest.approx(torch.linalg.eigvalsh(added.T @ added / 90).tolist(), abs=1e-6)
     # Of one image each, draws are the images, drawn in; without evidence they are 0.6 of the prior's.
     move(page, "how-likeness", 100)
-    apart = torch.cdist(samples(page), inwards, compute_mode="donot_use_mm_for_euclid_dist")
+    apart = torch.cdist(samples(page), drawn_in(1.0), compute_mode="donot_use_mm_for_euclid_dist")
     assert apart.min(1).values.max() < 1e-9 and set(apart.argmin(1).tolist()) == {0, 1, 2}
     go(page, "Infinity")
     cool = samples(page)

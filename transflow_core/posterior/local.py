@@ -19,11 +19,13 @@ from .guard import face_lines, lines_of, shrunk
 GRID = 16
 """Fields of weights are drawn on GRID × GRID places, and resized to each level."""
 DRAWN_IN = 0.97
-"""τ: between images, latents as far out as the images themselves break more often."""
+"""τ at fine levels: between images, latents as far out as the images themselves break more often."""
 PRIOR_TEMPERATURE = 0.6
 """At this temperature the prior alone draws whole faces; at 1 most are broken."""
 COARSE = 8
 """Levels of at most this side have the pose and the shape of the face."""
+_FINE = 32  # from this side on, levels have `DRAWN_IN`
+_COARSE_LESS = 0.15  # so much less τ is at coarse levels, for draws of several images
 _MODES = (7, 5)  # of a field, down and across: the others have less than a thousandth of its variance
 _MOST_DONORS = 12
 _PARTS = ((0.47, 0.10), (0.75, 0.10))  # height and half of the size of the eyes and of the mouth, in the frame
@@ -52,6 +54,7 @@ class LocalNumbers:
     sharp: float  # s ≥ 0; 0 averages the donors everywhere, ∞ cuts them out and pastes
     cuts: int  # fields that are tried; the one whose seams lie where the donors agree is taken
     fit: float  # how much less a donor counts the further it is from the first one
+    drawn_in: float  # τ at coarse levels
 
     @classmethod
     def of(cls, likeness: float, flat: float = 0.0) -> LocalNumbers:
@@ -64,6 +67,7 @@ class LocalNumbers:
             sharp=6 + 14 * max(flat, 1 - 2 * likeness),
             cuts=min(64, round(8 + 112 * likeness)),
             fit=12 * max(0.0, 2 * likeness - 1),
+            drawn_in=DRAWN_IN - _COARSE_LESS * min(1.0, 2 * new),
         )
 
 
@@ -104,10 +108,11 @@ class Local(ImageSampler):
 
     Prior and likelihood are diagonal, so each number may have its own weights. c gives back the variance that an
     average loses. a = 1 / (1 + D / 0.15), where D is the mean square difference of the donors' faces from the lead's,
-    in small pictures: unlike faces blend as wholes, since parts of them do not fit. Without pictures a is 1. τ is 0.97,
-    and 0.6 is `PRIOR_TEMPERATURE`. Limits: one donor is an image of the evidence; a long field is one vector of weights
-    for the frame (the bootstrap); r → ∞ is the prior. A latent without places, all of whose levels are 1×1, has one
-    vector of weights for each draw.
+    in small pictures: unlike faces blend as wholes, since parts of them do not fit. Without pictures a is 1. τ is 0.97
+    at levels of side 32 and more. At 8 and less it falls from 0.97 at likeness 1 to 0.82 at 0.5, since parts of
+    different faces fit better nearer to their mean; at 16 it lies between. 0.6 is `PRIOR_TEMPERATURE`. Limits: one
+    donor is an image of the evidence; a long field is one vector of weights for the frame (the bootstrap); r → ∞ is
+    the prior. A latent without places, all of whose levels are 1×1, has one vector of weights for each draw.
 
     References:
         | Image quilting for texture synthesis and transfer (Efros, Freeman, 2001): the seams
@@ -169,10 +174,15 @@ class Local(ImageSampler):
                 had = _around(average.square().mean(1, keepdim=True))[:, 0]
                 most = weights.square().sum(1).rsqrt()
                 gain = torch.minimum((wanted / had.clamp_min(1e-9)).sqrt(), most).clamp_min(1)
-                found[some, here] = DRAWN_IN * (average * gain[:, None]).flatten(1)
+                found[some, here] = self._drawn_in(shape[1]) * (average * gain[:, None]).flatten(1)
             if lacks is not None and (none := lacks.all(1)).any():
                 found[none, here] = self._of_prior(level, draws[none], seed, start)
         return found
+
+    def _drawn_in(self, side: int) -> float:
+        """τ of a level."""
+        fine = min(max(math.log(side / COARSE) / math.log(_FINE / COARSE), 0.0), 1.0)
+        return self.numbers.drawn_in + fine * (DRAWN_IN - self.numbers.drawn_in)
 
     def _of_prior(self, level: slice, draws: Tensor, seed: int, start: int) -> Tensor:
         """(k, d), what makes a level the prior's at `PRIOR_TEMPERATURE`, if it is added to the mean and its noise."""
