@@ -15,14 +15,16 @@ import random
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
-from zipfile import ZipFile
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from transflow_core.engine import Engine
-from transflow_core.images import to_pil
+from transflow_core.images import contact_sheet, to_pil
+from transflow_core.images.files import find_members
+from transflow_core.images.sheets import draw_text, enlarge
 from transflow_core.priors.catalogue import load_prior
 
 from .methods import DEFAULT, METHODS, PREDICTIVE, Given
@@ -33,7 +35,7 @@ OWN = "the set's own images, copied"
 _SHORT = {DEFAULT: "default", PREDICTIVE: "before", OWN: "copies"}
 JUDGES, TWICE = 8, 2
 _SAMPLES, _OWN, _FIVES = 24, 6, 5
-_CELL, _COLUMNS, _ROWS, _LINE = 196, 6, 4, 22
+_CELL, _COLUMNS, _ROWS, _LINE = 192, 6, 4, 22
 _NO_FACES = ("digits", "neon_bar", "noise_bar")  # the bars are figures of the paper: see results.md
 TASK = """Open each sheet, and look at every single face, as somebody would who wants to share it. Some are
 photographs, some paintings or drawings. Only the face counts, from brow to chin and from cheek to cheek, not hair, neck
@@ -66,12 +68,11 @@ CelebA.
 
 def fives(faces: Path, parent: Path) -> list[Path]:
     """Folders with five held-out faces each, of a zip of faces."""
-    with ZipFile(faces) as file:
-        names = sorted(name for name in file.namelist() if Path(name).suffix and "val" in name)
-        for index, name in enumerate(random.Random(0).sample(names, 5 * _FIVES)):
-            folder = parent / f"five people {index // 5 + 1}"
-            folder.mkdir(exist_ok=True)
-            (folder / Path(name).name).write_bytes(file.read(name))
+    held_out = [member for member in find_members(faces) if fnmatch(member.name, "val*/*")]
+    for index, member in enumerate(random.Random(0).sample(held_out, 5 * _FIVES)):
+        folder = parent / f"five people {index // 5 + 1}"
+        folder.mkdir(exist_ok=True)
+        (folder / Path(member.name).name).write_bytes(member.read())
     return sorted(parent.iterdir())
 
 
@@ -91,7 +92,7 @@ def sheets(folders: list[Path], engine: Engine, out: Path, n: int = _SAMPLES) ->
         for folder in folders
         for method, picture in pictures_of(folder, engine, n)
     ]
-    key, font = {}, ImageFont.load_default(15)
+    key = {}
     for turn in range(TWICE):
         order = random.Random(turn).sample(range(len(shown)), len(shown))
         for judge in range(JUDGES // TWICE):
@@ -99,14 +100,18 @@ def sheets(folders: list[Path], engine: Engine, out: Path, n: int = _SAMPLES) ->
             (out / name).mkdir(parents=True)
             (out / name / "task.txt").write_text(TASK, encoding="utf-8")
             key[name] = [[row, *shown[row][:2]] for row in mine]
-            for start in range(0, len(mine), _COLUMNS * _ROWS):
-                sheet = Image.new("RGB", (_COLUMNS * _CELL, _ROWS * (_CELL + _LINE)), "white")
-                for place, row in enumerate(mine[start : start + _COLUMNS * _ROWS]):
-                    x, y = place % _COLUMNS * _CELL, place // _COLUMNS * (_CELL + _LINE)
-                    sheet.paste(shown[row][2].resize((_CELL - 4, _CELL - 4), Image.Resampling.BICUBIC), (x, y + _LINE))
-                    ImageDraw.Draw(sheet).text((x + 4, y), str(start + place), "black", font)
-                sheet.save(out / name / f"sheet_{start // (_COLUMNS * _ROWS) + 1:02}.png")
+            numbered = [_numbered(shown[row][2], number) for number, row in enumerate(mine)]
+            for number, start in enumerate(range(0, len(mine), _COLUMNS * _ROWS), start=1):
+                sheet = contact_sheet(numbered[start : start + _COLUMNS * _ROWS], columns=_COLUMNS)
+                sheet.save(out / name / f"sheet_{number:02}.png")
     (out / "key.json").write_text(json.dumps(key), encoding="utf-8")
+
+
+def _numbered(picture: Image.Image, number: int) -> Image.Image:
+    numbered = Image.new("RGB", (_CELL, _CELL + _LINE), "white")
+    numbered.paste(enlarge(picture, _CELL), (0, _LINE))
+    draw_text(numbered, 0, 0, str(number), _LINE - 6, "black")
+    return numbered
 
 
 def count(folder: Path) -> list[dict]:
