@@ -15,7 +15,6 @@ import random
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from fnmatch import fnmatch
 from pathlib import Path
 
 import torch
@@ -23,18 +22,18 @@ from PIL import Image
 
 from transflow_core.engine import Engine
 from transflow_core.images import contact_sheet, to_pil
-from transflow_core.images.files import find_members
 from transflow_core.images.sheets import draw_text, enlarge
 from transflow_core.priors.catalogue import load_prior
 
 from .methods import DEFAULT, METHODS, PREDICTIVE, Given
+from .people import sets_of_five
 from .sets import EXAMPLES, ROOT, Set, sets_in
 
 TABLE = ROOT / "docs" / "results" / "judged.md"
 OWN = "the set's own images, copied"
 _SHORT = {DEFAULT: "default", PREDICTIVE: "before", OWN: "copies"}
 JUDGES, TWICE = 8, 2
-_SAMPLES, _OWN, _FIVES = 24, 6, 5
+_SAMPLES, _OWN = 24, 6
 _CELL, _COLUMNS, _ROWS, _LINE = 192, 6, 4, 22
 _NO_FACES = ("digits", "neon_bar", "noise_bar")  # the bars are figures of the paper: see results.md
 TASK = """Open each sheet, and look at every single face, as somebody would who wants to share it. Some are
@@ -57,23 +56,13 @@ HEAD = """<!-- Written by `python -m benchmarks.judged count FOLDER`; its number
 model copies them, lay shuffled on sheets. {judges} judges, language models that see, did not know which picture was
 what. Two of them saw each. *Whole*: it could be a real picture of its kind, in % of both judges' grades. *Torn*:
 anybody sees at once that the face is broken. So many are torn for both judges, and for one at least. The others have a
-flaw that one finds on a second look. All images of a set are given. Sets of five are photographs of five people from
-CelebA.
+flaw that one finds on a second look. All images of a set are given. The sets of five, of five people and of one person,
+are held-out photographs of CelebA.
 
     python -m benchmarks.judged sheets FOLDER --evidence SET SET … --faces FACES
     python -m benchmarks.judged count FOLDER
 
 """
-
-
-def fives(faces: Path, parent: Path) -> list[Path]:
-    """Folders with five held-out faces each, of a zip of faces."""
-    held_out = [member for member in find_members(faces) if fnmatch(member.name, "val*/*")]
-    for index, member in enumerate(random.Random(0).sample(held_out, 5 * _FIVES)):
-        folder = parent / f"five people {index // 5 + 1}"
-        folder.mkdir(exist_ok=True)
-        (folder / Path(member.name).name).write_bytes(member.read())
-    return sorted(parent.iterdir())
 
 
 def pictures_of(folder: Path, engine: Engine, n: int) -> Iterator[tuple[str, Image.Image]]:
@@ -158,7 +147,7 @@ def _sheets(options: argparse.Namespace) -> None:
     engine = Engine(load_prior("celeba128"))
     folders = [*options.evidence, *(one for one in sets_in(EXAMPLES) if one.name not in _NO_FACES)]
     with tempfile.TemporaryDirectory() as parent:
-        sheets([*folders, *fives(options.faces, Path(parent))], engine, options.folder)
+        sheets([*folders, *sets_of_five(options.faces, Path(parent))], engine, options.folder)
 
 
 def main() -> None:

@@ -265,5 +265,7 @@ person as these are?"""
             of = [[r[key] for r in rows if (r["person"], r["method"]) == (person, name)] for person in people]
             cells.append(_cell([values for values in of if values]))
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    words = f"Distances are of dlib's descriptors; people: {len(people)}."
-    return f"{head} {words} Each other photograph is compared with the rest.\n\n" + "\n".join(lines)
+    words = f"""Distances are of dlib's descriptors; people: {len(people)}. Each other photograph
+is compared with the rest. The descriptors also chose which held-out photographs of CelebA are of one person
+(`python -m benchmarks.people FACES FOLDER`), and leave out photographs that they do not know."""
+    return f"{head} {words}\n\n" + "\n".join(lines)

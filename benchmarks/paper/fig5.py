@@ -118,5 +118,4 @@ mirrored, moved, turned, in other light and colour. Distance of the mean face de
 pictures: samples {amount(person["samples"]["descriptor"], three)}, the prior's
 {amount(person["prior"]["descriptor"], three)}, difference {amount(closer, three)}.
 Means of other faces lie {"within" if other < 0.6 else "beyond"} dlib's 0.6 for one person, so only the difference
-counts. No real person was measured. The photographs at hand have no names, and dlib's descriptor would find the person
-whom it then judges. `python -m benchmarks.likeness --sitter FOLDER` measures photographs of your own."""
+counts. Another page measures [five photographs of one real person](results/likeness.md#one-person)."""
