@@ -346,7 +346,8 @@ class EvidencePanel(ImageList):
             how: dict[str, Any] = {"html_template": examples_html(without), "elem_id": f"{panel}-examples"}
             self.examples = gr.HTML("", js_on_load=EXAMPLES_JS + static("mine.js"), label="Sets", **how)
         with gr.Row(equal_height=True):
-            first = _reading(opening) if opening else summary(Evidence(), nothing)
+            # Which ones, the address says.
+            first = "Reading the images …" if opening else summary(Evidence(), nothing)
             self._working = Working(panel, first)
             clear = gr.Button("Clear all", size="sm", min_width=90, scale=0, elem_id=f"{panel}-clear")
         super().__init__(model.engines, panel, keeps=bool(opening))
