@@ -120,11 +120,12 @@ def count(folder: Path) -> list[dict]:
 
 
 def page(rows: list[dict]) -> str:
-    """The page, with sets in the order of the rows, and all of them at the end."""
+    """The page, with sets in the order of the rows, and then sums: of sets with numbers, and of all."""
     groups: dict[str, dict[str, list[list[int]]]] = defaultdict(lambda: {method: [] for method in _SHORT})
-    for name in ("", "all sets"):
+    for group in (lambda name: name, lambda name: (name[:-2] + ", all") * name[-1].isdigit(), lambda _: "all sets"):
         for row in rows:
-            groups[name or row["set"]][row["method"]].append(row["grades"])
+            if name := group(row["set"]):
+                groups[name][row["method"]].append(row["grades"])
     heads = [f"{what}, {name}" for what in ("whole", "torn for both", "torn for one") for name in _SHORT.values()]
     lines = ["| set | " + " | ".join(heads) + " |\n", "|---" * (len(heads) + 1) + "|\n"]
     for name, methods in groups.items():
