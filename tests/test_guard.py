@@ -191,3 +191,9 @@ def test_looks_of_each_are_looks_of_all(noted):
     assert some.mirrored.equal(looks.mirrored[[0, 2]]) and looks.of(torch.ones(3).bool()) is looks
     small = looks.small(8)
     assert small.shape == (6, 3, 8, 8) and small[3:].equal(small[:3].flip(-1))
+
+
+@pytest.mark.parametrize(("m", "alike"), [(1, 0.86), (5, 0.86), (7, 0.83), (9, 0.8), (30, 0.8)])
+def test_a_sample_of_few_images_has_to_be_more_like_one(m, alike):
+    images = torch.rand(m, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert Guard.of(torch.cat([images, images.flip(-1)]), None).alike == pytest.approx(alike)

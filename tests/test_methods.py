@@ -91,7 +91,7 @@ def test_images_that_do_not_fit_together_are_mixed_less(scale, alignment, likene
     assert (found.likeness, found.lam_ratio) == pytest.approx((there.likeness, there.lam_ratio), abs=0.01)
 
 
-@pytest.mark.parametrize(("moved", "likeness"), [(0, 0.62), (30, 0.95)])
+@pytest.mark.parametrize(("moved", "likeness"), [(0, 0.5), (30, 0.95)])
 def test_a_few_aligned_faces_are_mixed_however_unlike_their_eyes_look(moved, likeness, celeba64):
     """By chance the eyes of three portraits hardly correlate; the model's middle shows that they are in place."""
     engine, images = Engine(celeba64), []
@@ -102,13 +102,6 @@ def test_a_few_aligned_faces_are_mixed_however_unlike_their_eyes_look(moved, lik
     looks = engine.looks(posterior)
     assert replace(looks, middle=None).alignment < 0.2
     assert resolve(Method(), posterior, engine.looks)[0].likeness == likeness
-
-
-@pytest.mark.parametrize(("m", "likeness"), [(2, 0.62), (5, 0.62), (7, 0.56), (9, 0.5), (40, 0.5)])
-def test_of_few_images_samples_stay_a_little_closer_to_one(m, likeness):
-    z = torch.randn(m, 500, generator=torch.Generator().manual_seed(0))
-    found, reason = resolve(Method(), Posterior.condition(z, lam_ratio=0.5))
-    assert (found.likeness, "They are few" in reason) == (likeness, m < 9)
 
 
 @pytest.mark.parametrize("m", [1.0, 2.0])

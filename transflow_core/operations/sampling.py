@@ -207,7 +207,7 @@ def _drawn(call: Call[Any], sampler: Sampler, together: bool = False) -> Iterato
     recipe = call.recipe
 
     def reported(start: int, done: int, total: int, what: str) -> None:
-        report(call.progress, start + done, recipe.n, what)
+        report(call.progress, min(start + done, recipe.n), recipe.n, what)  # what is moved decodes four for one
 
     at_once = recipe.n if together else _AT_ONCE
     for start in range(0, recipe.n, at_once):

@@ -25,6 +25,7 @@ _LINES = 0.1  # of the side: around a place, which a line there is darker or lig
 _PARTS = (_FACE, _LINES), ((0.25, 0.7, 0.2, 0.8), 0.3)  # and from the brows to the mouth, in coarser lines
 _PLAIN = 0.004  # root mean square of lines: a face with less has none
 _ALIKE = 0.8  # correlation of the lines of a part with those of one of the evidence: most torn faces have less
+_FEW, _MANY, _MORE_ALIKE = 5, 9, 0.06  # few faces fit worse: of five images and fewer the correlation is so much more
 _SAME = 1e-3  # images that differ by less are one image, twice
 
 
@@ -50,7 +51,8 @@ class Guard:
 
     @classmethod
     def of(cls, images: Tensor, ranges: Tensor | None) -> Guard:
-        """Of (m, 3, S, S) in [0, 1] and, where the flow notes them, their ranges (m, 2, R)."""
+        """Of (2p, 3, S, S) in [0, 1], p images and their mirror images, and their ranges (2p, 2, R), if the flow notes
+        them."""
         if ranges is not None:
             ranges = ranges.nan_to_num(0.0, math.inf, -math.inf)
             ranges = _wider(torch.stack([ranges[:, 0].amin(0), ranges[:, 1].amax(0)]), _MARGIN)
@@ -60,7 +62,9 @@ class Guard:
         low = -F.max_pool2d((-seen).amax(0, keepdim=True), window, 1, window // 2)[0]
         small = judged(images, images.shape[-1])
         parts = tuple(lines[strength > _PLAIN] for lines, strength in (_lines_in(small, *part) for part in _PARTS))
-        return cls(ranges, torch.stack([low, high]), chessboard(small).max().item(), parts)
+        few = min(max((_MANY - len(images) / 2) / (_MANY - _FEW), 0.0), 1.0)
+        alike = _ALIKE + _MORE_ALIKE * few
+        return cls(ranges, torch.stack([low, high]), chessboard(small).max().item(), parts, alike)
 
     def union(self, other: Guard) -> Guard:
         """What either lets through."""

@@ -25,7 +25,6 @@ _USUAL, _FAR = 1.55, 1.82
 _CURVE = ((0.0, 1.0, LAM_RATIO_SLIDER.low), (0.6, 0.5, 0.02), (1.0, 0.5, LAM_RATIO_SLIDER.high))
 _MEMBERS = _CURVE[1][0]  # samples are new members of the set
 _SEVERAL = 1.5  # images, from which on they show how others differ
-_FEW, _MANY, _LESS_NEW = 5, 9, 0.25  # of few images, samples go so much closer: fewer faces are torn
 _ONE = 0.4  # of one image: new people like it, whose faces are whole
 
 
@@ -121,9 +120,8 @@ def _saved(posterior: Posterior) -> Recommendation | None:
 def recommend(posterior: Posterior, looks: Looks | None = None) -> Recommendation:
     """The method that suits the evidence of a posterior, on the curve of `along`.
 
-    Draws stay closer to one image where eyes are not at the same places, as in many drawings, where images are unlike
-    all that the model knows, and a little where there are few. It tells by `prior.looks(posterior.latents)`; without
-    them the images fit.
+    Draws stay closer to one image where eyes are not at the same places, as in many drawings, and where images are
+    unlike all that the model knows. It tells by `prior.looks(posterior.latents)`; without them the images fit.
     """
     if not len(posterior.latents):
         return Recommendation(Method(method="posterior").filled(), "The set has moments only.")
@@ -141,7 +139,6 @@ def recommend(posterior: Posterior, looks: Looks | None = None) -> Recommendatio
         far = _share(rms / looks.usual, _USUAL, _FAR) if looks.usual else 0.0
     closer, because = max(
         (0.0, ""),
-        (_LESS_NEW * _share(-images, -_MANY, -_FEW), " They are few: samples stay a little closer to one image."),
         (_CLOSE * apart, " Their eyes are not at the same places: samples stay close to one image."),
         (far, " They are unlike what the model knows: samples stay close to one image."),
         key=lambda pair: pair[0],
