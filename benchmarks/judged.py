@@ -122,7 +122,7 @@ def count(folder: Path) -> list[dict]:
 def page(rows: list[dict]) -> str:
     """The page, with sets in the order of the rows, and then sums: of sets with numbers, and of all."""
     groups: dict[str, dict[str, list[list[int]]]] = defaultdict(lambda: {method: [] for method in _SHORT})
-    for group in (lambda name: name, lambda name: (name[:-2] + ", all") * name[-1].isdigit(), lambda _: "all sets"):
+    for group in (str, _kind, lambda _: "all sets"):
         for row in rows:
             if name := group(row["set"]):
                 groups[name][row["method"]].append(row["grades"])
@@ -136,6 +136,11 @@ def page(rows: list[dict]) -> str:
             cells += [f"{number} of {len(some)}" for number, some in zip(torn, graded, strict=True)]
         lines.append(f"| {name} | " + " | ".join(cells) + " |\n")
     return HEAD.format(samples=len(next(iter(groups.values()))[DEFAULT]), judges=JUDGES) + "".join(lines)
+
+
+def _kind(name: str) -> str:
+    """What sets with a number have in common, such as "five people, all"; nothing of other sets."""
+    return f"{name[:-2]}, all" if name[-1].isdigit() else ""
 
 
 def _count(options: argparse.Namespace) -> None:

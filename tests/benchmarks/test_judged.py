@@ -47,3 +47,15 @@ def test_grades_are_counted_by_set_and_method(made):
     (made / "judge_2" / "labels.csv").write_text("0,2\n1,0")
     with pytest.raises(ValueError, match="judge_2"):
         judged.count(made)
+
+
+def test_sets_with_numbers_have_a_line_for_all_of_them():
+    grades = {DEFAULT: ([0, 2], [2, 2]), PREDICTIVE: ([1, 1], [2, 1]), judged.OWN: ([0, 0], [0, 1])}
+    rows = [
+        {"set": f"five people {number}", "method": method, "grades": some[number]}
+        for number in (0, 1)
+        for method, some in grades.items()
+    ]
+    counts = "25 | 0 | 75 | 1 of 2 | 0 of 2 | 0 of 2 | 2 of 2 | 1 of 2 | 0 of 2"
+    page = judged.page(rows)
+    assert f"| five people, all | {counts} |" in page and f"| all sets | {counts} |" in page
