@@ -1,10 +1,12 @@
 // Gradio's page receives the results of its requests through a stream. The page opens it with a request when none is
-// open, and the server closes it when no request is left. On a slow line or a busy phone two things go wrong, and an old
-// picture or an "updating…" stays on the page. First, the page never gets the result of a request that it makes while
-// the message of the close is on its way, because it believes that its stream is open. Second, the page sets aside a
-// message about a request whose id it does not know yet, and later handles it before messages that came earlier.
-// So here the page has one stream for good, and opens the server's streams behind it as needed. A message waits, with all
-// that come after, until the page knows the id of its request.
+// open, and the server closes it when no request is left. On a slow line or a busy phone three things go wrong, and an
+// old picture or an "updating…" stays on the page. First, the page never gets the result of a request that it makes
+// while the message of the close is on its way, because it believes that its stream is open. Second, the page sets aside
+// a message about a request whose id it does not know yet, and later handles it before messages that came earlier.
+// Third, it sets an answer in steps. Meanwhile it may begin with the answer to another request, though an older answer
+// to the first one still waits: that one is then set last.
+// So here the page has one stream for good, and opens the server's streams behind it as needed. A message waits, with
+// all that come after, until the page knows the id of its request and has set the answers to other requests.
 {
   const plain = window.fetch.bind(window), bytes = new TextEncoder();
   const head = /^data:\s*\{"msg":\s*"(\w+)",\s*"event_id":\s*(?:"([^"]*)"|null)/;
@@ -12,13 +14,21 @@
   // Each request has a number: on its way to the server one may overtake another. It also says what the user moved.
   let calls = 0;
   let joining = 0, line = null;  // how many requests wait for their answer; the page's stream
+  // Each answer ends with its number (`server/events.py`), which the page shows once it has set the rest.
+  const numbered = /[,[](\d+)\]*,\s*"is_generating"/;
+  const patience = 2000;  // milliseconds: an answer that the page cannot show holds up no others
+  let last = null, again = 0;  // the answer that was passed last; a timer
 
+  const shown = () => !last || document.querySelector('#last-answer .prose')?.textContent === last.number ||
+    performance.now() > last.until;
   const pass = () => {
     while (line?.messages.length) {
-      const {text, id, over} = line.messages[0];
+      const {text, id, over, number} = line.messages[0];
       if (id && joining && !going.has(id)) return;
+      if (id !== last?.id && !shown()) { clearTimeout(again); again = setTimeout(pass, 5); return; }
       line.messages.shift();
       if (over) going.delete(id);
+      if (number) last = {id, number, until: performance.now() + patience};
       line.page.enqueue(bytes.encode(text + '\n\n'));
     }
   };
@@ -32,8 +42,9 @@
       rest = parts.pop();
       for (const text of parts) {
         const [, message, id] = head.exec(text.slice(0, 300)) ?? [];
+        const [, number] = numbered.exec(text.slice(Math.max(0, text.lastIndexOf('"is_generating"') - 40))) ?? [];
         any = true;
-        if (message !== 'close_stream') own.messages.push({text, id, over: message === 'process_completed'});
+        if (message !== 'close_stream') own.messages.push({text, id, number, over: message === 'process_completed'});
       }
       if (line === own) pass();
     }

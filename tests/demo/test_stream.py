@@ -22,12 +22,15 @@ window.fetch = async (what, how) => {
 serve.send = (...chunks) => chunks.forEach(chunk => serve.streams.at(-1).enqueue(chunk));
 serve.event = (msg, id, output) => new TextEncoder().encode(
   'data: ' + JSON.stringify({msg, event_id: id, output}) + '\\n\\n');
+serve.numbered = (id, number) => serve.event('process_generating', id, {data: ['', number], is_generating: true});
 serve.answer = name => serve.joins[name].done(new Response(JSON.stringify({event_id: name})));
 serve.close = () => { serve.send(serve.event('close_stream', null)); serve.streams.at(-1).close(); };
 """
 # What Gradio's script does, as far as it matters here.
 PAGE = """
 window.heard = []; window.ended = '';
+document.body.innerHTML = '<div id="last-answer"><div class="prose">0</div></div>';
+const show = number => { document.querySelector('.prose').textContent = number; };
 const settle = () => new Promise(done => setTimeout(done, 30));
 const join = async name => {
   const answer = await fetch('http://page/queue/join', {method: 'POST', body: name});
@@ -43,7 +46,7 @@ const listen = async () => {
       rest = parts.pop();
       for (const part of parts) {
         const {msg, event_id, output} = JSON.parse(part.slice(6));
-        heard.push([msg, event_id, output].filter(Boolean).join(' '));
+        heard.push([msg, event_id, output?.data ? output.data.at(-1) : output].filter(Boolean).join(' '));
       }
     }
     ended = 'closed';
@@ -108,6 +111,21 @@ CONVERSATIONS = {
         serve.send(serve.event('process_generating', 'b', 1), serve.event('process_generating', 'a', 1));
         await settle(); serve.joins.b.fail(new TypeError('no network')); await settle()""",
         "lost, process_generating b 1, process_generating a 1",
+        1,
+    ),
+    "the answers to a request wait until those to another are shown": (
+        """join('b'); await settle(); serve.answer('b'); await settle();
+        serve.send(...[['a', 1], ['a', 2], ['b', 3], ['a', 4]].map(one => serve.numbered(...one)));
+        for (const number of [1, 2, 3]) { await settle(); heard.push('shows ' + number); show(number); }""",
+        "took b, process_generating a 1, process_generating a 2, shows 1, shows 2, process_generating b 3, shows 3, "
+        "process_generating a 4",
+        1,
+    ),
+    "an answer that is never shown does not hold up others for good": (
+        """join('b'); await settle(); serve.answer('b'); await settle();
+        serve.send(serve.numbered('a', 1), serve.numbered('b', 2));
+        while (!heard.at(-1).includes('b 2')) await settle()""",
+        "took b, process_generating a 1, process_generating b 2",
         1,
     ),
     "a broken line is an error, and a new one works": (
