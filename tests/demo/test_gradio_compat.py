@@ -1,5 +1,6 @@
 """Gradio behind its fence: an upgrade that changes a private name is told in one sentence, or refused."""
 
+import contextlib
 import logging
 import re
 import subprocess
@@ -12,6 +13,7 @@ from unittest import mock
 import gradio
 import httpx
 import pytest
+from gradio_client import Client
 from starlette.routing import Route
 
 from demo import gradio_compat, page
@@ -80,6 +82,20 @@ def test_no_second_server_renders_the_page_and_no_run_is_recorded(served_small, 
     assert options["ssr_mode"] is False and options["run_history"] is False
     assert type(shown._queue.pending_messages_per_session).__name__ == "Messages"  # of `keep_pages`
     assert httpx.get(f"{served_small}/config").json()["run_history"] is False
+
+
+def test_a_session_does_not_grow_with_each_update(served_small):
+    """`served_small` has the fence installed."""
+    with gradio.Blocks() as blocks:
+        text = gradio.Textbox()
+        text.submit(lambda words: gradio.Textbox(words, label=words), text, text, api_name="label")
+    _, url, _ = blocks.launch(prevent_thread_lock=True, quiet=True)
+    with contextlib.closing(blocks), contextlib.closing(Client(url, verbose=False)) as client:
+        for words in ("one", "two", "three"):
+            assert client.predict(words, api_name="/label")["label"] == words
+        state = blocks.app.state_holder[client.session_hash]
+        assert set(state.blocks_config.blocks) == set(blocks.blocks)
+        assert set(state.config_values) <= set(blocks.blocks)
 
 
 def test_what_follows_several_handlers_is_one_event(served_small):
