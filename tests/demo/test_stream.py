@@ -1,7 +1,13 @@
 """The page gets all messages about its requests, in order, over a slow line as well (`static/stream.js`)."""
 
+import contextlib
+import time
+
+import gradio as gr
 import pytest
 
+from demo.server.admission import EVENTS
+from demo.server.events import number_last, on
 from demo.static import static
 
 from .conftest import EXAMPLES, opened
@@ -183,3 +189,44 @@ def test_the_studio_over_a_slow_line(page, served_small):
     page.press("#seed input", "Enter")
     wait_status(page, "seed 7")
     page.wait_for_url("**seed=7**")
+
+
+WATCH = """() => {
+  window.seen = [];
+  const text = document.getElementById('text'), look = () => seen.push(text.innerText.trim());
+  new MutationObserver(look).observe(text, {childList: true, characterData: true, subtree: true});
+}"""
+OVER = "() => seen.includes('one 2') && seen.includes('other')"
+
+
+def test_no_older_answer_is_set_last(page, monkeypatch):
+    """On a slow phone Gradio takes its time over fields that appear, and would set "one 2" after "other"."""
+    monkeypatch.setattr(EVENTS, "timeout", None)  # nothing here says who listens
+    with gr.Blocks() as blocks:
+        one, other = gr.Button(elem_id="one"), gr.Button(elem_id="other")
+        text, fields = gr.HTML(elem_id="text"), [gr.Textbox(visible=False) for _ in range(4)]
+
+        def steps(session):
+            while session._begun < 3:  # the other button is pressed
+                time.sleep(0.01)
+            for step in range(3):
+                new = gr.Textbox(f"{step}", label=f"{step}", info=f"{step}", visible=True)
+                yield {text: f"one {step}"} | dict.fromkeys(fields, new)
+
+        on(one.click, steps, (), [text, *fields])
+        on(other.click, lambda session: {text: "other"}, (), text)
+        number_last(blocks)
+    head = f"<script>{static('stream.js')}</script>"
+    _, url, _ = blocks.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, head=head)
+    with contextlib.closing(blocks):
+        page.goto(url)
+        page.click("#other")  # of a page's first events, one may overtake another on its way to the server
+        page.wait_for_function("() => document.getElementById('text').innerText.trim() === 'other'")
+        page.evaluate(WATCH)
+        page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": 20})
+        page.click("#one")
+        page.click("#other")
+        page.wait_for_function(OVER)
+        seen = page.evaluate("seen")
+        page.goto("about:blank")  # else it complains that its server is gone
+    assert seen[-1] == "other", seen
