@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import gradio as gr
 from gradio.components import Component
@@ -34,6 +35,7 @@ from .server.events import Updates, new_signal, on
 from .server.files import AGE, new_folder
 from .server.priors import Engines
 from .server.state import Session
+from .server.uploads import photos_of
 from .static import static
 
 CARDS_JS, EXAMPLES_JS, _KEEP_JS = static("cards.js"), static("examples.js"), static("keep.js")
@@ -49,8 +51,10 @@ _EARLY = 16
 # So many images of one's own give samples already, if so many others at least are still to be read: fewer are there
 # before the samples would be.
 _FEW, _OTHERS = range(3, 16), 3
-OWN, NOT_KEPT = "own", "Your photos were not kept, and no link has them. Add them again."
-"""In an address: the visitor's own images; and what is said where they are gone."""
+OWN = "own"
+"""In an address: the visitor's own images."""
+NOT_KEPT = "Your photos were not kept, and no link has them. Add them again."
+"""What is said where they are gone."""
 _BLANK = Image.new("RGB", (64, 64), "#6366f1")  # of a saved posterior, in the row of sets
 
 
@@ -121,6 +125,14 @@ def snapshot(file: str, name: str) -> Path:
     A file, not its bytes: of a refused picture, a session keeps the name alone.
     """
     return Path(shutil.copyfile(file, new_folder() / name))
+
+
+def kept_photos(query: dict[str, str]) -> list[Source]:
+    """The visitor's own photos, out of a query; if there are none, the page says so."""
+    with contextlib.suppress(ValueError):
+        return photos_of(query.pop("photos", ""))
+    warn(NOT_KEPT)
+    return []
 
 
 def row_of(data: dict, evidence: Evidence) -> int | None:
@@ -341,10 +353,11 @@ class EvidencePanel(ImageList):
         without: str = "",
     ) -> None:
         self._tab, self._nothing = tab, nothing
-        with gr.Column(elem_id=panel):
+        with gr.Column(elem_id=panel, elem_classes=["keeps"] if opening else None):
             files, camera = drop_zone(title, elem_id=panel)
             how: dict[str, Any] = {"html_template": examples_html(without), "elem_id": f"{panel}-examples"}
-            self.examples = gr.HTML("", js_on_load=EXAMPLES_JS + static("mine.js"), label="Sets", **how)
+            script = f"const withPhotos = {static('photos.js')};{EXAMPLES_JS}{static('mine.js')}"
+            self.examples = gr.HTML("", js_on_load=script, label="Sets", **how)
         with gr.Row(equal_height=True):
             # Which ones, the address says.
             first = "Reading the images …" if opening else summary(Evidence(), nothing)
@@ -378,6 +391,8 @@ class EvidencePanel(ImageList):
     def put(self, session: Session, evidence: Evidence, prior: str) -> Generator[Any, Any, Updates]:
         """Replace the images by earlier ones."""
         with (yield session.queued(self.panel, newest=True)):
+            if evidence.example:
+                self._remember(session)
             self._put(session, evidence if evidence.prior else Evidence(prior=prior))
             return self._show(session)
 
@@ -390,16 +405,19 @@ class EvidencePanel(ImageList):
 
     def _choose_example(self, session: Session, data: dict, prior: str) -> Iterator[Updates]:
         """One click replaces all images: an example set is not mixed with others."""
-        key, own = str(data.get("example")), session.state(_Own)
-        if self._is_own(session):
-            own[self.panel] = self.evidence(session)
+        key = str(data.get("example"))
+        self._remember(session)
+        before = session.state(_Own).get(self.panel)
         if key != MINE:
             yield from self.open(session, key, prior)
-        elif (before := own.get(self.panel)) is not None and before.prior == prior:
+        elif before is None:  # a reload: the browser sends those that it kept
+            if photos := kept_photos(dict(parse_qsl(str(data.get("query"))))):
+                yield from self.open(session, "", prior, photos)
+        elif before.prior == prior:
             if before.remaining:  # another set was chosen meanwhile
                 report(f"Images that were not read: {before.remaining}. Add them again.")
             yield (yield from self.put(session, replace(before, remaining=0, coming=()), prior))
-        elif before is not None:
+        else:
             with (yield session.queued(self.panel, newest=True)) as cancel:
                 yield from self._read_again(session, before, prior, cancel)
 
@@ -453,6 +471,11 @@ class EvidencePanel(ImageList):
     def _clear(self, session: Session, prior: str) -> Iterator[Updates]:
         session.state(_Own).pop(self.panel, None)
         yield (yield from self.put(session, Evidence(), prior))
+
+    def _remember(self, session: Session) -> None:
+        """An example set is about to take the place of the images: the visitor's own are there to return to."""
+        if self._is_own(session):
+            session.state(_Own)[self.panel] = self.evidence(session)
 
     def _is_own(self, session: Session) -> bool:
         """Whether the images are the visitor's own, and there are some."""

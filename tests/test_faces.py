@@ -212,7 +212,7 @@ def test_never_uses_the_centre_square_of_a_photograph(frames):
     picture, _ = scene((400, 300), placed(frames[0], 200, 250 + 150j))
     (used,) = align(picture, align="never")
     assert (used.placement, used.box) == ("whole", (50, 0, 350, 300))
-    assert used.how == "the whole picture is used (its centre square)"
+    assert used.how == "used as it is, whole (its centre square)"
     y, x = np.mgrid[:500, :500]
     board = Image.fromarray(((x + y) % 2 * 255).astype(np.uint8))
     assert np.asarray(align(board, align="never")[0].image, dtype=float).std() < 3, "no moire"

@@ -215,6 +215,7 @@ def test_of_more_evidence_than_is_kept_all_counts():
     close(posterior.visible[:, 0, 0] * 300, posterior.latents[:, 0], 1e-4)
 
 
+WRONG_MASKS = (torch.ones(M - 1, 2, 2), torch.ones(M + 1, 2, 2), torch.ones(M), torch.full((M, 2, 2), math.nan))
 CONDITION = [
     ({"lam_ratio": None}, "either"),
     ({"lam": 1.0}, "either"),
@@ -227,7 +228,13 @@ CONDITION = [
     ({"prior": Gaussian.standard(D + 1)}, "dimensions"),
     ({"likelihood": Covariance(torch.ones(D + 1))}, "dimensions"),
     ({"z": torch.zeros(0, D)}, "at least one row"),
+    *(({"visible": one}, r"\(m, V, V\) in \[0, 1\]") for one in WRONG_MASKS),
+    *(
+        ({"since": torch.tensor(one)}, "one number of the")
+        for one in ([0], [0] * M + [1], [0] * (M - 1) + [D + 1], [-1] * M)
+    ),
 ]
+WIDE = Gaussian(torch.zeros(D), 4.0)
 OTHERS = [
     (lambda: Covariance(-1.0), "negative"),
     (lambda: Covariance(math.nan), "finite"),
@@ -238,6 +245,8 @@ OTHERS = [
     (lambda: Gaussian(torch.ones(3), torch.ones(4)), "does not fit"),
     (lambda: per_level([1.0], [slice(0, 4), slice(4, 6)]), "level"),
     (lambda: per_level([1.0, 2.0], [slice(0, 4), slice(5, 7)]), "level"),
+    *((lambda t=t: interpolate(WIDE, WIDE, t), "t is a number from 0 to 1") for t in (-0.5, 1.5, math.nan)),
+    (lambda: interpolate(WIDE, WIDE, 0.5, "slerp"), "one of linear, wasserstein"),
 ]
 REFUSED = [(lambda how=how: Posterior.condition(**{"z": EVIDENCE, "lam_ratio": 0.5} | how), m) for how, m in CONDITION]
 REFUSED += OTHERS
@@ -393,6 +402,7 @@ def test_a_share_of_nothing_is_the_first_of_all_the_second_and_every_method_draw
     [
         (B, "subtract", 0.95, "the share of 'subtract' is a number from 0 to 0.9"),
         (B, "add", 1.1, "the share of 'add' is a number from 0 to 1"),
+        (B, "mean", 0.5, "one of add, subtract, move"),
         (B, "move", float("nan"), "the share of 'move' is a number from 0 to 1"),
         (condition(drawn(), prior=Gaussian(torch.ones(D).double(), 1.0)), "add", 0.5, "of different priors"),
         (condition(drawn(), likelihood=2.0), "add", 0.5, "likelihoods of different shapes"),

@@ -518,6 +518,7 @@ def sentence(error: ValidationError) -> str:
         "greater_than_equal": f"{name} is {given}; the least is {limits.get('ge')}.",
         "less_than_equal": f"{name} is {given}; the most is {limits.get('le')}.",
         "literal_error": f"{name} is {given}; choose {limits.get('expected')}.",
+        "missing": f"{name} is missing.",
         "extra_forbidden": f"There is no parameter {name!r}.",
         "value_error": f"{first['msg'].removeprefix('Value error, ')}.",
     }

@@ -95,8 +95,7 @@ const number = (value, digits = 3) => {
   const text = value.toFixed(digits);
   return (Number(text) === 0 ? (0).toFixed(digits) : text).replace('-', '−');
 };
-const short = value => value === Infinity ? '∞' : value >= 10 || value === 0 ? number(value, 0)
-  : String(Number(value.toPrecision(3)));
+const short = value => value === Infinity ? '∞' : value >= 100 ? number(value, 0) : String(Number(value.toPrecision(3)));
 const write = (name, text) => findAll(`[data-out="${name}"]`).forEach(node => {
   if (node.textContent !== text) node.textContent = text;
 });
@@ -193,10 +192,11 @@ const writeShell = () => {
     find(`.length[data-length="${name}"]`).style.width = `${100 * length / lengths.prior}%`;
   }
   write('many', String(m));
-  const near = lengths.sample / photograph;
+  const near = lengths.sample / photograph, alike = dim * spread(state.ratio) < (mean / 2) ** 2;
   find('.generic').textContent = near < 0.75
     ? 'Nearer to the origin than any photo: every sample is close to the average face, so they look alike. '
       + 'A larger λ moves them outwards again.'
+    : alike ? 'About as far out as photos, but all samples are close to one point, your image: they look alike.'
     : near <= 1.1 ? 'About as far out as photos: samples can be as varied and as sharp as those of the model.'
       : 'Farther out than photos, like samples of the model alone: your images have little effect.';
 };
@@ -208,15 +208,17 @@ const drawMethod = () => {
   find('#how-likeness').value = 100 * likeness;
   set(find('#how-images'), {max: Math.max(m, 2)});
   find('#how-images').value = images;
+  write('cloud', kind === 'posterior' ? 'posterior' : 'spread of the samples');
   write('likeness', number(100 * likeness, 0));
   write('images', short(Math.min(images, m)));
 };
 
 const drawSliders = () => {
-  const {ratio} = state, input = find('#how-lam');
+  const {ratio} = state, input = find('#how-lam'), papers = state.method.kind === 'posterior';
   const at = Math.min(Math.max(Math.log10(ratio), SLIDER.low), SLIDER.high);
   if (Math.abs(parseFloat(input.value) - at) > 0.006) input.value = at;
-  const text = short(ratio) + (ratio >= 0.295 && ratio <= 0.705 ? ' (recommended)' : '');
+  const text = short(ratio) + (papers && ratio >= 0.295 && ratio <= 0.705 ? ' (recommended)' : '');
+  input.closest('.own-slider').classList.toggle('advised', papers);
   input.setAttribute('aria-valuetext', text);
   find('output[for=how-lam]').textContent = text;
   find('[data-do=add]').disabled = state.points.length >= MOST;
@@ -236,7 +238,7 @@ const draw = () => {
   clearTimeout(timer);
   timer = setTimeout(() => {
     const [x, y, variance] = [...posterior.mean, posterior.variance].map(value => number(value, 2));
-    find('.live-text').textContent = `Posterior of ${state.points.length} images: mean (${x}, ${y}), variance ${variance}.`;
+    find('.live-text').textContent = `Posterior of ${state.points.length} image${state.points.length > 1 ? 's' : ''}: mean (${x}, ${y}), variance ${variance}.`;
   }, 500);
 };
 

@@ -71,6 +71,7 @@ const go = state => {
   if (going) passed.add(now);
   now = state.id;
   going = true;  // the next value is this state, with another id if the server has forgotten it
+  show();
   ask(state);
 };
 window.addEventListener('popstate', event => {
@@ -111,7 +112,7 @@ const share = () => {
 };
 tick.addEventListener('change', draw);
 document.addEventListener('card', ({detail}) => {
-  if (!detail) return;
+  if (!detail || detail.asked !== asked) return;  // an older one may show photos that are to stay out
   card = detail;
   if (card.src) { shown.src = card.src; shown.alt = card.title; shown.style.opacity = 1; }
   say.textContent = card.text;

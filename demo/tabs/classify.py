@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from html import escape
 from pathlib import Path
@@ -411,6 +411,8 @@ class Classify:
                     if known is not None and (known.recipe, known.classes) == (one, classes):
                         examples = known.classifier  # it was fitted to the same
                     result = engine.run(one, examples=examples, images=queries, cancel=cancel)
+                    if known is not None and examples is known.classifier:  # what it was compared with stays
+                        result = replace(result, lines=(known.result.lines[0], *result.lines[1:]))
                     state.answers = answers = Answers(one, classes, queries, result)
                     status = _status(answers)
                     shown: Updates = {self._status: status, self._cards: _cards(queries, answers)}

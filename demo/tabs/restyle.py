@@ -201,7 +201,7 @@ class Restyle:
         ]
         shown = [self._slider, self._status, self._paint, self._python, self._shell]
         on(changed, self._run, [prior, self._which, *self._numbers.values()], shown)
-        on(self._panel.examples.select, None, js=_SHOW_JS)
+        on([self._panel.examples.select, self._paint.edit], None, js=_SHOW_JS)
 
     # Photographs ---------------------------------------------------------------------------------------------------
 

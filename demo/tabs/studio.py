@@ -43,14 +43,12 @@ from ..controls import (
     slider,
     status_line,
 )
-from ..evidence_panel import NOT_KEPT, OWN, EvidencePanel
+from ..evidence_panel import OWN, EvidencePanel, kept_photos
 from ..examples import EXAMPLES, title_of
 from ..render import GAP, data_uri, images_of, sheet_picture, updating, uri_of
 from ..server.admission import CancelToken
-from ..server.errors import warn
 from ..server.events import Updates, new_signal, on
 from ..server.state import Session
-from ..server.uploads import photos_of
 from ..share import card
 from ..static import FOLDER, static
 from .larger import LABEL, OFF, Larger, can_enlarge
@@ -348,12 +346,9 @@ class Studio:
         found, recipe, auto = dict(parse_qsl(session.query)), DEFAULT, True
         key, own = found.get("example", OPENING), []
         if key == OWN:  # the browser sends the photos that it kept
-            with contextlib.suppress(ValueError):
-                own = photos_of(found.pop("photos", ""))
+            own = kept_photos(found)
             session.query = urlencode(found)
-            if not own:
-                warn(NOT_KEPT)
-                key = OPENING
+            key = key if own else OPENING
         with contextlib.suppress(ValueError):  # an invalid address opens with the defaults
             if found.get("tab", _TAB) == _TAB:  # those of another tab are for that one
                 recipe, auto = settings_in(found)

@@ -91,10 +91,12 @@ def test_own_files_of_which_one_is_broken_and_one_has_a_hostile_name(tab_page, t
     page.click("#classify-0-cards .problem .open")
     page.wait_for_selector("#classify-0-details .details")
     assert page.evaluate("window.pwned") is None
-    # Images are removed one at a time.
+    # Images are removed one at a time. What the classes were compared by stays.
+    compared = page.inner_text(NUMBERS)
     page.click("#classify-answers [data-action=remove][data-index='0']")
     wait_answers(page, 1)
     assert answers(page) == ["drawn"]
+    assert page.inner_text(NUMBERS) == compared and "by latents" in compared and "by edges" in compared
     page.hover("#classify-1-cards .card")
     page.click("#classify-1-cards [data-action=remove][data-index='0']")
     says(page, "#classify-1", "3 examples")

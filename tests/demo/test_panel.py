@@ -208,9 +208,35 @@ def test_ones_own_photos_are_a_set_to_return_to(page, served_small):
     same_sheet(page, own)
     page.wait_for_selector(mine, state="hidden")
     page.set_viewport_size({"width": 1280, "height": 900})
+    page.click("#history .undo")  # to the set
+    wait_status(page, "m = 18 ")
+    page.wait_for_selector(mine)
+    page.click(mine)
+    wait_status(page, "m = 2 ")
+    same_sheet(page, own)
     page.click("#evidence-clear")  # they are gone, but for Undo
     choose_example(page, "red_hair")
     assert not page.is_visible(mine)
+
+
+def test_a_reload_keeps_ones_own_while_a_set_is_in_their_place(page, served_small):
+    mine = "#evidence [data-example=mine]"
+    opened(page, served_small, panel=False)
+    upload(page, EXAMPLES["sepia"][:2], used=2)
+    choose_example(page, "red_hair")
+    for _ in range(2):
+        page.reload()
+        wait_status(page, "m = 18 ")
+        page.wait_for_selector(mine)
+    page.click(mine)
+    wait_status(page, "m = 2 ")
+    page.wait_for_selector(mine, state="hidden")
+    choose_example(page, "red_hair")
+    page.reload()
+    wait_status(page, "m = 18 ")
+    page.click("#evidence-clear")  # with those that the browser keeps
+    has(page, "No images yet. These samples come from the model alone.")
+    assert page.evaluate("sessionStorage.getItem('photos')") is None and not page.is_visible(mine)
 
 
 def test_the_details_of_an_image_come_into_sight(studio):
@@ -235,7 +261,7 @@ def test_a_weight_counts_and_stays_within_its_range(studio):
         wait_status(page, m)
     assert "1 of 2" in page.inner_text("#evidence-status")
     page.click(f"{DETAILS} [value=whole]")
-    details(page, "the whole picture is used")
+    details(page, "used as it is, whole")
     page.click(f"{CARDS} .remove >> nth=1", force=True)
     says(page, "#evidence-status", "0 of 1 picture")
 
@@ -247,7 +273,7 @@ def test_a_weight_that_no_field_would_send_is_refused(value):
 
 
 def test_a_reload_keeps_ones_own_until_they_are_forgotten(page, served_small):
-    names, says_kept = ["sepia_02.png", "sepia_00.png", "sepia_01.png"], "A reload keeps these photos, in this tab"
+    names, says_kept = ["sepia_02.png", "sepia_00.png", "sepia_01.png"], "A reload keeps the pictures shown here, in this tab"
     page.goto(served_small)
     wait_samples(page)
     assert not page.locator("#evidence-cards .keep").count()  # an example set has an address
@@ -350,7 +376,7 @@ def test_faces_of_a_picture_are_chosen(studio, group):
     wait_status(page, "m = 2 ")
     page.click(f"{DETAILS} [value=whole]")
     wait_status(page, "m = 1 ")
-    details(page, "the whole picture is used")
+    details(page, "used as it is, whole")
     boxes.last.click()
     details(page, "(2 of 2)")
     page.click("#evidence-clear")

@@ -33,6 +33,8 @@ def guarded(path: Path, what: str) -> Iterator[None]:
     except Exception as error:
         words = (error.strerror if isinstance(error, OSError) else None) or str(error).strip()
         reason = words.split("\n")[0].replace(f"{path.parent}/", "")[:300]
+        if reason.startswith(f"{path.name}: "):
+            raise CheckpointError(reason) from error  # it says all
         kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
         raise CheckpointError(f"{path.name}: not a readable {what} ({kind}{reason})") from error
 
@@ -98,7 +100,7 @@ def kind_of(path: Path, any_format: bool = True) -> str:
         raise FileNotFoundError(f"{path.name}: no such file")
     with path.open("rb") as file:
         head = file.read(16)
-    if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= LARGEST_HEADER:
         return "safetensors"
     refuse_pointer(head, path.name, CheckpointError)
     if not any_format:

@@ -91,7 +91,7 @@ def align(
         raise ValueError(f"size must be a positive number of pixels, not {size}")
     image = image if image.mode == "RGB" else image.convert("RGB")
     if align == "never":
-        return [_whole(image, size, "the whole picture is used")]
+        return [_whole(image, size, "used as it is, whole")]
 
     ready = may_be_ready(image.size, size, align)
     faces = detect(image, landmarks=landmarks, thorough=not ready)

@@ -42,7 +42,7 @@ def mix(call: Call[Mix]) -> Result:
     if call.recipe.moments_only and call.recipe.how != "add":
         b.posterior().moments()  # the mean has that of the second set: it must not be one image
     facts = {"m": posterior.m, "a": a.to_dicts(), "b": b.to_dicts()}
-    lines = (f"{posterior.m:g} images condition it.",)
+    lines = (f"Its evidence counts as {posterior.m:g} images.",)
     return Result(call.recipe, facts, saved=_kept(call.recipe, posterior), lines=lines)
 
 

@@ -115,6 +115,10 @@ class Posterior(Gaussian):
             raise ValueError(f"dimensions differ: evidence {dim}, prior {prior.dim}, likelihood {likelihood.dim}")
         prior = Gaussian(prior.mean.to(z.device, z.dtype), prior.covariance)
         weights = _checked(weights, images)
+        if since is not None and (since.shape != (images,) or not ((since >= 0) & (since <= dim)).all()):
+            raise ValueError(f"since is (m,), one number of the {dim} of each of {images} images")
+        if visible is not None and (visible.shape[:-2] != (images,) or not ((visible >= 0) & (visible <= 1)).all()):
+            raise ValueError(f"visible is (m, V, V) in [0, 1], of {images} images, not {tuple(visible.shape)}")
         since = None if since is None or not since.any() else since.long().cpu()
         if since is not None and (prior.covariance.factor is not None or likelihood.factor is not None):
             raise ValueError("images without fine levels need a diagonal prior and likelihood")

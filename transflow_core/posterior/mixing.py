@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..limits import choice
 from .conditioning import Posterior, kept
 from .covariance import Covariance
 from .guard import shrunk
@@ -19,15 +20,15 @@ def mixed(a: Posterior, b: Posterior, how: Literal["add", "subtract", "move"], s
     """Two posteriors of one prior, mixed with a share t in [0, 1]; at 0 it is the first. λ is the first's, by value.
 
     - "add": more of both. Bayes' rule with both sets at once, p(z) p(A | z) p(B | z)^w. The second set has the share t
-      of all evidence at w = t / (1 - t) · m_a / m_b.
+      of all evidence at w = t / (1 - t) · m_a / m_b: m = m_a / (1 - t) grows with t. At t = 1 it is B alone.
     - "subtract": less like the second set, whose likelihood is divided out: p(z) p(A | z) / p(B | z)^w with
       w = t m_a / m_b. The evidence's mean becomes (ζ̄_a - t ζ̄_b) / (1 - t), of m = (1 - t) m_a images; t is at most 0.9.
     - "move": the first set's images, moved by t of ζ̄_b - ζ̄_a, the difference of the means: Glow's attribute direction.
 
-    In the latter two the images keep their deviations from the mean. Raises ValueError for another share, and where
-    prior or likelihood differ.
+    In the latter two the images keep their deviations from the mean. Raises ValueError for another way or share, and
+    where prior or likelihood differ.
     """
-    if not 0 <= share <= _MOST[how]:
+    if not 0 <= share <= _MOST[choice(how, "how", _MOST)]:
         raise ValueError(f"the share of {how!r} is a number from 0 to {_MOST[how]:g}, not {share!r}")
     if a.dim != b.dim or not (_alike(a.prior.covariance, b.prior.covariance) and a.prior.mean.equal(b.prior.mean)):
         raise ValueError("the two posteriors are of different priors")
