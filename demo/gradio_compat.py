@@ -11,8 +11,10 @@ import contextlib
 import functools
 import inspect
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from pkgutil import resolve_name
 from types import SimpleNamespace
 from typing import Any
@@ -70,6 +72,7 @@ USES = UNSAFE | {
     "gradio.EventData._data": "a click on a picture or a set does nothing",
     "gradio.blocks.Block._id": "an answer on its way may undo what the user moves",
     "gradio.processing_utils._check_allowed": "a refusal of a file names a folder of this server",
+    "gradio.utils.is_static_file": "a refusal of a file shows an error of Python",
     "gradio.utils.diff": "a browser on a slow line may show a wrong answer",
     "gradio.networking.url_ok": "the page may not start on a busy machine",
 }
@@ -128,6 +131,11 @@ def install() -> None:
         # Gradio waits for its own page for three seconds, too short on a busy machine.
         (gradio.networking, "url_ok", lambda plain: lambda url: any(plain(url) for _ in range(20))),
         (gradio.processing_utils, "_check_allowed", _refusing_in_words),
+        (
+            gradio.utils,
+            "is_static_file",
+            lambda _: lambda _: False,
+        ),  # the page has none, and Gradio's fails on some paths
         (gradio.utils, "diff", lambda _: _whole),
         (gradio.state_holder, "SessionState", _light),
     ):
@@ -150,14 +158,26 @@ async def _fetch_nothing(url: str) -> Any:
     raise gr.Error("This server fetches no files from addresses. Upload the file.", print_exception=False)
 
 
+def is_upload(path: Any) -> bool:
+    """Whether a path lies in Gradio's folder of uploads and results as it is written.
+
+    No link is followed. One in /proc leads to each file that this process has open, and does not say whose it is.
+    """
+    return Path(gradio.utils.get_upload_folder()) in Path(os.path.abspath(path)).parents
+
+
 def _refusing_in_words(plain: Callable) -> Callable:
-    """Gradio's own refusal of a file that was not uploaded names the folder that the server runs in."""
+    """Gradio's own refusal of a file that was not uploaded names the folder that the server runs in, and it follows a
+    link into the folder of uploads."""
 
     def check_allowed(path: Any, uploaded: bool) -> None:
         try:
+            allowed = not uploaded or is_upload(path)
             plain(path, uploaded)
-        except gradio.exceptions.InvalidPathError as error:
-            raise gr.Error("Only uploaded files are read. Upload the file.", print_exception=False) from error
+        except (gradio.exceptions.InvalidPathError, OSError, ValueError):
+            allowed = False
+        if not allowed:
+            raise gr.Error("Only uploaded files are read. Upload the file.", print_exception=False)
 
     return check_allowed
 

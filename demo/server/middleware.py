@@ -18,6 +18,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Any
 from urllib.parse import unquote
 
+from PIL import UnidentifiedImageError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -25,6 +26,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
+from ..gradio_compat import is_upload
 from .admission import API, EVENTS, RATE, UPLOADS
 from .errors import message_of
 from .files import FILE, Cleanup
@@ -129,6 +131,8 @@ class ServerMiddleware:
             # Gradio would, as an open proxy.
             if any(part in path for part in ("/file=http:", "/file=https:", "/proxy=")):
                 raise HTTPException(403, "This server fetches no files of other servers.")
+            if (name := scope["path"].partition("/file=")[2]) and not is_upload(name):
+                raise HTTPException(403, "Only uploads and results are sent.")
             # Gradio would keep the film for good, and give it to a decoder that no limit holds.
             if path.endswith("/process_recording"):
                 raise HTTPException(403, "This server records nothing.")
@@ -235,11 +239,13 @@ def _refusal(error: Exception, request: Request) -> tuple[int, str] | None:
     """The status and the message for an error that came before any answer; None for a fault of the program."""
     if isinstance(error, HTTPException):
         return error.status_code, error.detail
-    if isinstance(error, OSError):  # a full or a read-only disk under an upload
+    if isinstance(error, OSError) and error.errno:  # a full or a read-only disk under an upload
         return 507, message_of(error)
     # Gradio fails on such a request: several ranges of a file, an unknown endpoint, data that is no list.
     if isinstance(error, ValueError) and "range" in request.headers:
         return 416, "Only one range of bytes is sent at a time."
+    if isinstance(error, UnidentifiedImageError):  # Gradio's icons in other sizes: ours has all
+        return 404, "This server has no such picture."
     if isinstance(error, KeyError | TypeError | ValueError | RecursionError) and request.method == "POST":
         _log.info("a request that Gradio does not accept", exc_info=True)
         return 400, "This is not a request of the API: see /gradio_api/info."

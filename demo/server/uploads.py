@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import mimetypes
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +21,8 @@ from transflow_core import limits
 from transflow_core.evidence import Source
 from transflow_core.images.reading import MAX_BYTES
 
-from .files import new_folder, upload_folder
+from ..gradio_compat import is_upload
+from .files import new_folder
 
 _DATA = re.compile(r"data:(?P<kind>[\w.+-]+/[\w.+-]+)?(?:;[\w-]+=[\w.-]+)*;base64,")
 _UNSAFE = re.compile(r'[\x00-\x1f/\\<>:"|?*]|^\.+')
@@ -48,8 +50,8 @@ def uploaded(files: Any, name: str, most: int = limits.MOST_IMAGES) -> list[Path
     paths = []
     for file in files:
         path = _named(file, name) if isinstance(file, str) else file.get("path") if isinstance(file, dict) else None
-        found = Path(path).resolve() if isinstance(path, str) and "\0" not in path else None
-        if found is None or upload_folder() not in found.parents or not found.is_file():
+        found = Path(os.path.abspath(path)) if isinstance(path, str) and "\0" not in path else None
+        if found is None or not is_upload(found) or not os.path.isfile(found):
             raise ValueError(f"{name}: only uploaded files are read (gradio_client.handle_file uploads one)")
         paths.append(found)
     return paths

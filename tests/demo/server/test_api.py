@@ -257,6 +257,7 @@ def test_sixty_four_calls_delay_nobody_else(served, new_page, hold):
         {"path": "http://127.0.0.1:1/x.png", "meta": FILE, "is_stream": True},
         {"path": "http://169.254.169.254/latest/meta-data", "meta": FILE},
         {"path": "bad\0name", "meta": FILE},
+        {"path": "x" * 5000, "meta": FILE},
         {"path": "x" * 5000},
         {"path": ["/etc/passwd"]},
         {"path": ""},
@@ -273,4 +274,5 @@ def test_no_file_of_the_host_is_read(served, file):
         answer = httpx.post(url, json={"images": [file]} | given, timeout=TIMEOUT)
         text = httpx.get(f"{url}/{answer.json()['event_id']}", timeout=TIMEOUT).text
         assert "event: error" in text and "event: complete" not in text and "enough input values" not in text
+        assert "Errno" not in text and "null byte" not in text
         assert "root:" not in text and "log_prior" not in text and str(ROOT) not in text and "/tmp" not in text, text

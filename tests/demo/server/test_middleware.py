@@ -336,6 +336,16 @@ def test_what_a_visitor_uploads_is_seen_and_used_by_nobody_else(opened):
     assert uploaded(other, more)["path"] == path and other.get(file).status_code == 200  # who has the file may have it
 
 
+def test_no_link_leads_to_an_upload(opened, tmp_path):
+    """Such as /proc/self/fd/14 while it is sent: its name does not say whose it is."""
+    mine, other = opened(page=False), opened(page=False, **{"x-forwarded-for": "192.0.2.2"})
+    (link := tmp_path / "link.png").symlink_to(uploaded(mine, b"somebody's")["path"])
+    assert other.get(f"/gradio_api/file={link}").status_code == 403
+    for file in ({"path": str(link)}, {"path": str(link), "meta": FILE}, f"http://x/gradio_api/file={link}"):
+        text = refused(other, "call/v2/encode", json.dumps({"images": [file], "prior": TINY}))
+        assert "nly uploaded files are read" in text, file
+
+
 def test_a_programs_uploads_are_its_addresses(opened):
     mine, same, other = (opened(page=False, **{"x-forwarded-for": f"192.0.2.{n}"}) for n in (1, 1, 2))
     file = f"/gradio_api/file={uploaded(mine, b'a program')['path']}"
@@ -360,6 +370,11 @@ def test_no_film_is_taken(http):
 def test_nothing_is_passed_on_from_elsewhere(http, path):
     answer = http.get(f"/gradio_api/{path}")
     assert answer.status_code == 403 and "other servers" in answer.text
+
+
+def test_a_size_of_the_icon_that_there_is_not_is_no_full_disk(http):
+    answer = http.get("/pwa_icon/512")
+    assert answer.status_code == 404 and "no such picture" in answer.text
 
 
 @pytest.mark.parametrize("ranges", ["bytes=0-1,3-4", "bytes=0-1-2", "bytes=0-" + "9" * 5000])
