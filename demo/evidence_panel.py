@@ -127,7 +127,7 @@ def snapshot(file: str, name: str) -> Path:
     return Path(shutil.copyfile(file, new_folder() / name))
 
 
-def kept_photos(query: dict[str, str]) -> list[Source]:
+def own_photos(query: dict[str, str]) -> list[Source]:
     """The visitor's own photos, out of a query; if there are none, the page says so."""
     with contextlib.suppress(ValueError):
         return photos_of(query.pop("photos", ""))
@@ -411,7 +411,7 @@ class EvidencePanel(ImageList):
         if key != MINE:
             yield from self.open(session, key, prior)
         elif before is None:  # a reload: the browser sends those that it kept
-            if photos := kept_photos(dict(parse_qsl(str(data.get("query"))))):
+            if photos := own_photos(dict(parse_qsl(str(data.get("query"))))):
                 yield from self.open(session, "", prior, photos)
         elif before.prior == prior:
             if before.remaining:  # another set was chosen meanwhile

@@ -7,6 +7,7 @@ one sentence. Where a missing name would make the server unsafe, the page does n
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import functools
 import inspect
@@ -58,9 +59,12 @@ _MCP, _QUEUE = "gradio.mcp.GradioMCPServer", "gradio.queueing.Queue"
 UNSAFE = {
     "gradio.processing_utils.async_ssrf_protected_get": "it may fetch any address that a client names",
     f"{_MCP}.simplify_filedata_schema": "it may fetch any address that an agent names",
+    "gradio.processing_utils._check_allowed": "it may read a file of another visitor",
     "gradio.Image.preprocess": "it opens pictures of a camera where no limit holds",
 }
 USES = UNSAFE | {
+    f"{_MCP}._execute_tool_without_progress": "forty calls of agents block the server",
+    f"{_MCP}.get_base64_data": "an agent's pictures block the server",
     f"{_MCP}.create_mcp_server": "agents get no instructions",
     f"{_MCP}.postprocess_output_data": "agents cannot read results as JSON",
     "gradio.context.LocalContext.event_id": "a call goes on when its client disconnects",
@@ -71,7 +75,6 @@ USES = UNSAFE | {
     "gradio.Blocks.default_config": "each call of the API blocks the server for a moment",
     "gradio.EventData._data": "a click on a picture or a set does nothing",
     "gradio.blocks.Block._id": "an answer on its way may undo what the user moves",
-    "gradio.processing_utils._check_allowed": "a refusal of a file names a folder of this server",
     "gradio.utils.is_static_file": "a refusal of a file shows an error of Python",
     "gradio.utils.diff": "a browser on a slow line may show a wrong answer",
     "gradio.networking.url_ok": "the page may not start on a busy machine",
@@ -284,6 +287,13 @@ def serve_tools(schema: Callable[[Any], Any], parts: Callable[[Any], Sequence[An
 
             server.request_handlers[types.ListToolsRequest] = marked
             return server
+
+        async def _execute_tool_without_progress(self, job: Any) -> list[Any]:
+            return [await asyncio.wrap_future(job.future)]  # Gradio's holds one of 40 threads, which all requests share
+
+        def get_base64_data(self, image: Any, format: str) -> str:
+            # The file as it is. Gradio would encode it anew, and meanwhile answer nobody.
+            return base64.b64encode(Path(image.filename).read_bytes()).decode()
 
         def postprocess_output_data(self, data: Any, root_url: str) -> list[Any]:
             outputs = data[0] if len(data) == 1 and isinstance(data[0], list | tuple) else data

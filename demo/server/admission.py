@@ -238,6 +238,10 @@ EXPORTS = Queue(total=2, waiting=3)
 # By the caller's address. A caller with calls running and 64 more waiting delays nobody else: eight places stay free
 # for others, and the page does not wait here at all. The largest call takes a few minutes on two busy cores.
 API = Queue(each=4, total=12, waiting=64, seconds=600, timeout=60)
+AGENT = "x-agent"
+"""The header by which an agent's calls are known when it hangs up (`middleware`)."""
+# Requests of agents, by address, in front of Gradio: its own client makes their calls, with 40 threads for all of them.
+AGENTS = Queue(each=4, total=32, waiting=64)
 
 # By address: requests cost the server's one interpreter ten milliseconds and more before anything is computed, and no
 # queue behind it can share these out. So they wait in front of it, where waiting costs nothing. A click on the page is

@@ -22,7 +22,7 @@ from transflow_core.runtime.worker import Cancelled
 from transflow_core.views import signature
 
 from .. import gradio_compat
-from .admission import API, RESULTS, in_thread
+from .admission import AGENT, API, RESULTS, in_thread
 from .errors import refusing
 from .files import new_folder
 from .priors import Engines
@@ -144,6 +144,7 @@ def _call_of(function: Callable) -> Callable:
 
     async def call(request: gr.Request, *args: Any, **kwargs: Any) -> Any:
         names = ("session", request.session_hash), ("event", gradio_compat.current_event())
+        names += (("agent", request.headers.get(AGENT, "")),)
         try:
             with refusing(markup=False), await API.request(request.client.host, *names).admitted() as cancel:
                 host = request.client.host

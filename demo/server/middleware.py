@@ -6,6 +6,7 @@ It sees each request before Gradio does (ASGI), and each answer after.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -13,7 +14,6 @@ import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
-from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 from urllib.parse import unquote
@@ -27,7 +27,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
 from ..gradio_compat import is_upload
-from .admission import API, EVENTS, RATE, UPLOADS
+from .admission import AGENT, AGENTS, API, EVENTS, RATE, UPLOADS
 from .errors import message_of
 from .files import FILE, Cleanup
 from .html import with_ours
@@ -136,8 +136,13 @@ class ServerMiddleware:
             # Gradio would keep the film for good, and give it to a decoder that no limit holds.
             if path.endswith("/process_recording"):
                 raise HTTPException(403, "This server records nothing.")
-            waits_for = _waits_for(path, request)
-            receive, visitors = _cancelling(path, request, waits_for), {visitor, caller} - {""}
+            if path.endswith("/mcp/sse") or "/mcp/messages" in path:  # an old way, whose calls nobody can end
+                raise HTTPException(404, "Agents use /gradio_api/mcp/, by streamable HTTP.")
+            agent = secrets.token_hex(16) if request.method == "POST" and path.endswith("/mcp") else ""
+            if agent:
+                MutableHeaders(scope=scope)[AGENT] = agent  # Gradio hands it on as well
+            waits_for = ("agent", agent) if agent else _waits_for(path, request)
+            receive, visitors = request.receive, {visitor, caller} - {""}
             of_others = self._uploads.of_others(scope["path"], visitors)
             if request.method == "POST":
                 await _in_time(path, caller)
@@ -150,8 +155,14 @@ class ServerMiddleware:
             if of_others:
                 raise HTTPException(403, "This file is another visitor's: upload your own.")
             app = self._page if request.method == "GET" and is_page else self._app
-            with API.awaited(waits_for), EVENTS.awaited(waits_for):
-                await app(scope, receive, sending)
+            with contextlib.ExitStack() as stack:
+                if agent:
+                    if AGENTS.full(caller):
+                        raise HTTPException(429, "Too many requests. Wait until some have finished.")
+                    stack.enter_context(await AGENTS.request(caller).admitted())
+                for queue in (API, EVENTS):
+                    stack.enter_context(queue.awaited(waits_for))
+                await app(scope, _cancelling(path, receive, waits_for), sending)
         except ClientDisconnect:
             return  # nobody waits for an answer
         except Exception as error:
@@ -221,11 +232,11 @@ def _waits_for(path: str, request: Request) -> tuple[str, str] | None:
     return ("event", path.rpartition("/")[2]) if request.method == "GET" and _CALL in path else None
 
 
-def _cancelling(path: str, request: Request, waits_for: tuple[str, str] | None) -> Receive:
+def _cancelling(path: str, receive: Receive, waits_for: tuple[str, str] | None) -> Receive:
     """`receive` that cancels what a client began who disconnects: calls whose answers it waits for, or an upload."""
 
     async def receiving() -> Message:
-        message = await request.receive()
+        message = await receive()
         if message["type"] == "http.disconnect" and waits_for is not None:
             API.cancel(waits_for, by_user=False)
         if message["type"] == "http.disconnect" and path.endswith("/upload"):
@@ -259,7 +270,7 @@ def caller_of(scope: Message) -> str:
     private network. No more is believed: a client with a new address in each call would have no limits.
     """
     host = (scope.get("client") or ("",))[0]
-    with suppress(ValueError):  # it is no address
+    with contextlib.suppress(ValueError):  # it is no address
         peer = ip_address(host)
         proxies = max(peer.is_loopback, int(os.environ.get("TRANSFLOW_PROXIES") or peer.is_private))
         forwarded = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).split(",")

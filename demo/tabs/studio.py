@@ -43,7 +43,7 @@ from ..controls import (
     slider,
     status_line,
 )
-from ..evidence_panel import OWN, EvidencePanel, kept_photos
+from ..evidence_panel import OWN, EvidencePanel, own_photos
 from ..examples import EXAMPLES, title_of
 from ..render import GAP, data_uri, images_of, sheet_picture, updating, uri_of
 from ..server.admission import CancelToken
@@ -346,7 +346,7 @@ class Studio:
         found, recipe, auto = dict(parse_qsl(session.query)), DEFAULT, True
         key, own = found.get("example", OPENING), []
         if key == OWN:  # the browser sends the photos that it kept
-            own = kept_photos(found)
+            own = own_photos(found)
             session.query = urlencode(found)
             key = key if own else OPENING
         with contextlib.suppress(ValueError):  # an invalid address opens with the defaults

@@ -2,15 +2,20 @@
 
 import asyncio
 import base64
+import contextlib
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from PIL import Image
 
+from demo.server import admission
 from demo.server.api import SERVED, serve_tools
 
-from ...helpers import apart
+from ...helpers import TIMEOUT, apart
+from ..conftest import waited
 
 mcp = pytest.importorskip("mcp", reason="tools for agents are optional and need the package mcp")
 
@@ -106,3 +111,54 @@ def test_classes_of_pictures(tools_of):
 def test_what_is_no_picture_is_refused_in_words(tools_of, given, why):
     answer = tools_of("align", images=[given])
     assert answer.isError and why in words(answer), words(answer)
+
+
+def asked(number, name="align", **given):
+    """A call of an agent, as it is sent."""
+    params = {"name": name, "arguments": {"prior": "tiny.safetensors", "align": "never"} | given}
+    return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
+
+
+@pytest.fixture
+def agent(served):
+    """`agent(number)` is the client of an agent; each has an address of its own."""
+    accept = {"accept": "application/json, text/event-stream"}
+    with contextlib.ExitStack() as stack:
+        yield lambda number: stack.enter_context(
+            httpx.Client(base_url=served, timeout=TIMEOUT, headers=accept | {"x-forwarded-for": f"192.0.2.{number}"})
+        )
+
+
+def test_an_agent_that_hangs_up_ends_its_call(agent, hold):
+    held = hold("faces")
+    with agent(1).stream("POST", "/gradio_api/mcp/", json=asked(1, images=[picture("red")])):
+        assert held.begun.wait(TIMEOUT)
+    assert held.cancelled.wait(TIMEOUT)
+
+
+def test_agents_that_wait_delay_nobody_else(agent, hold, served):
+    """Gradio's own way holds one of the 40 threads that all requests share."""
+    held, request = hold("faces"), asked(1, images=[picture("red")])
+    with ThreadPoolExecutor(48) as threads:
+        clients = [agent(number) for number in range(12)]
+        calls = [threads.submit(clients[n % 12].post, "/gradio_api/mcp/", json=request) for n in range(48)]
+        waited(lambda: len(admission.AGENTS._requests) == 48)
+        other = httpx.post(f"{served}/gradio_api/call/info", json={"data": ["tiny.safetensors"]}, timeout=TIMEOUT)
+        assert other.status_code == 200 and httpx.get(served, timeout=TIMEOUT).status_code == 200
+        assert not any(call.done() for call in calls)
+        held.go_on.set()
+        assert all("aligned" in call.result().text or "isError" in call.result().text for call in calls)
+
+
+def test_an_agent_that_asks_for_too_much_is_refused(agent, hold, monkeypatch):
+    monkeypatch.setattr(admission.AGENTS, "each", 1)
+    monkeypatch.setattr(admission.AGENTS, "waiting", 0)
+    held, client, request = hold("faces"), agent(1), asked(1, images=[picture("red")])
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(client.post, "/gradio_api/mcp/", json=request)
+        assert held.begun.wait(TIMEOUT)
+        second = agent(1).post("/gradio_api/mcp/", json=request)
+        assert second.status_code == 429 and "Too many requests" in second.json()["detail"]
+        held.go_on.set()
+        assert first.result().status_code == 200
+    assert client.get("/gradio_api/mcp/sse").status_code == 404
