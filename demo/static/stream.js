@@ -7,6 +7,8 @@
 // to the first one still waits: that one is then set last.
 // So here the page has one stream for good, and opens the server's streams behind it as needed. A message waits, with
 // all that come after, until the page knows the id of its request and has set the answers to other requests.
+// Where the line is gone for a moment, as in a tunnel, Gradio's page loads itself anew, and all that is in it is lost.
+// Here a request is made again for some seconds. What was on its way ends with a message: the visitor tries again.
 {
   const plain = window.fetch.bind(window), bytes = new TextEncoder();
   const head = /^data:\s*\{"msg":\s*"(\w+)",\s*"event_id":\s*(?:"([^"]*)"|null)/;
@@ -18,6 +20,23 @@
   const numbered = /[,[](\d+)\]*,\s*"is_generating"/;
   const patience = 2000;  // milliseconds: an answer that the page cannot show holds up no others
   let last = null, again = 0;  // the answer that was passed last; a timer
+
+  const LOST = 'The connection was interrupted. Try again.';
+  let doubt = false;  // whether another server may have come meanwhile, which knows nothing of this page
+  const tried = async (url, ask) => {
+    for (let wait = 500; ; wait *= 2) {
+      try {
+        const {app_id} = doubt ? await (await plain(new URL('../app_id', url))).json() : {};
+        if (doubt && app_id !== window.gradio_config?.app_id) location.reload();
+        doubt = false;
+        return await ask();
+      } catch (error) {
+        doubt = true;
+        if (wait > 4000) throw error;
+        await new Promise(done => setTimeout(done, wait));
+      }
+    }
+  };
 
   const shown = () => !last || document.querySelector('#last-answer .prose')?.textContent === last.number ||
     performance.now() > last.until;
@@ -49,17 +68,28 @@
       if (line === own) pass();
     }
   };
+  // The server ends what a page waits for whose line breaks.
+  const end = own => {
+    const output = {error: LOST, title: 'Error', duration: 10, visible: true};
+    own.messages = [...going].map(id => {
+      const text = JSON.stringify({msg: 'process_completed', event_id: id, output, success: false});
+      return {text: 'data: ' + text, id, over: true};
+    });
+    if (line === own) pass();
+  };
   const follow = async (own, answer) => {
     own.followed = true;
     try {
       while ((answer || going.size) && line === own) {
-        const {ok, status, body} = answer ?? await plain(own.request.clone());
+        const {ok, status, body} = answer ?? await tried(own.request.url, () => plain(own.request.clone()));
         if (!ok) throw new Error('the stream is refused: ' + status);
         answer = null;
         if (!await read(own, body)) throw new Error('the stream is empty');
       }
       own.followed = false;
     } catch (error) {
+      own.followed = false;
+      if (error instanceof TypeError) { doubt = true; end(own); return; }  // as the browser names a line that is gone
       own.page.error(error);
       if (line === own) { line = null; going.clear(); }
     }
@@ -72,7 +102,9 @@
       const headers = new Headers(how?.headers ?? what.headers);
       headers.set('x-call', ++calls);
       headers.set('x-trigger', /"trigger_id":(\d+)/.exec(how?.body?.slice?.(-300))?.[1] ?? '');
-      const answer = await plain(what, {...how, headers}), text = await answer.text();
+      const url = new URL(what.url ?? what, location.href), ask = () => plain(what, {...how, headers});
+      const refused = () => new Response(JSON.stringify({detail: LOST}), {status: 429});
+      const answer = await tried(url, ask).catch(refused), text = await answer.text();
       const reply = new Response(text, {status: answer.status, headers: answer.headers});
       // The page handles the answer before a timer runs.
       reply.json = async () => JSON.parse(text);
@@ -88,16 +120,16 @@
     }
   };
   const listen = async request => {
-    const answer = await plain(request.clone());
-    if (!answer.ok) return answer;
+    const answer = await tried(request.url, () => plain(request.clone())).catch(() => null);
+    if (answer && !answer.ok) return answer;
     const own = {request, messages: [], followed: false, page: null};
     const body = new ReadableStream({
       start: page => { own.page = page; },
       cancel: () => { if (line === own) line = null; },
     });
     line = own;
-    follow(own, answer);
-    return new Response(body, {status: answer.status, headers: answer.headers});
+    if (answer) follow(own, answer); else end(own);
+    return new Response(body, {headers: answer?.headers});
   };
   window.fetch = (what, how) => {
     const path = new URL(what.url ?? what, location.href).pathname;
