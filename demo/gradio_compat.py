@@ -20,6 +20,7 @@ from pkgutil import resolve_name
 from types import SimpleNamespace
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 
@@ -49,6 +50,7 @@ with _no_stubs():
     import gradio.exceptions
     import gradio.networking
     import gradio.processing_utils
+    import gradio.routes
     import gradio.state_holder
     import gradio.utils
 
@@ -60,6 +62,7 @@ UNSAFE = {
     "gradio.processing_utils.async_ssrf_protected_get": "it may fetch any address that a client names",
     f"{_MCP}.simplify_filedata_schema": "it may fetch any address that an agent names",
     "gradio.processing_utils._check_allowed": "it may read a file of another visitor",
+    "gradio.routes.file_fetch": "it may send a file of another visitor",
     "gradio.Image.preprocess": "it opens pictures of a camera where no limit holds",
 }
 USES = UNSAFE | {
@@ -134,6 +137,7 @@ def install() -> None:
         # Gradio waits for its own page for three seconds, too short on a busy machine.
         (gradio.networking, "url_ok", lambda plain: lambda url: any(plain(url) for _ in range(20))),
         (gradio.processing_utils, "_check_allowed", _refusing_in_words),
+        (gradio.routes, "file_fetch", _only_uploads),
         (
             gradio.utils,
             "is_static_file",
@@ -183,6 +187,17 @@ def _refusing_in_words(plain: Callable) -> Callable:
             raise gr.Error("Only uploaded files are read. Upload the file.", print_exception=False)
 
     return check_allowed
+
+
+def _only_uploads(plain: Callable) -> Callable:
+    """Gradio sends files at two addresses, and follows links."""
+
+    def file_fetch(path: Any, *how: Any, **named: Any) -> Any:
+        if not is_upload(path):
+            raise HTTPException(403, "Only uploads and results are sent.")
+        return plain(path, *how, **named)
+
+    return file_fetch
 
 
 def _whole(before: Any, after: Any) -> list[list[Any]]:

@@ -263,7 +263,7 @@ async def in_thread(client: tuple[Hashable, ...], function: Callable[..., Any], 
 
 def drain(seconds: float) -> None:
     """Accept no more work, drop what waits, and wait so long for what runs; the rest of it is cancelled."""
-    end, queues = time.monotonic() + seconds, (EVENTS, API, EXPORTS, PAGE)
+    end, queues = time.monotonic() + seconds, (AGENTS, EVENTS, API, EXPORTS, PAGE)
     for queue in queues:
         queue.close()
     for queue in queues:

@@ -24,9 +24,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
-from ..gradio_compat import is_upload
 from .admission import AGENT, AGENTS, API, EVENTS, RATE, UPLOADS
 from .errors import message_of
 from .files import FILE, Cleanup
@@ -50,8 +49,9 @@ HEADERS = {
 _log = logging.getLogger(__name__)
 _MOST_UPLOADS = 200_000
 # As a folder in a path. It begins with a letter that Python's search skips to: a body may be long.
-_DIGEST, _COOKIE = re.compile(r"/([0-9a-f]{64})"), "transflow_visitor"
-_CALL = "/gradio_api/call/"
+_DIGEST, _COOKIE, _COOKIES = re.compile(r"/([0-9a-f]{64})"), "transflow_visitor", 4096
+_VISITOR = re.compile(rf"(?:^|;)\s*{_COOKIE}=([0-9a-f]{{32}})(?:;|$)")
+_CALL, _SESSION, _MOST_JOINED = "/gradio_api/call/", re.compile(rb'"session_hash":\s*"(\w+)"'), 2000
 _BODY, _VALUES = 2**23, 10_000
 """Bytes that a request without files may have, such as a few pictures of an agent in base64; and how many values and
 escapes, each of which takes time wherever Gradio reads it. A call with two hundred images has two thousand."""
@@ -95,6 +95,9 @@ class ServerMiddleware:
 
     def __init__(self, app: Callable, files: Cleanup) -> None:
         self._app, self._files, self._uploads = app, files, Uploads()
+        # Gradio's answers to events of pages, by session and number. A browser, or `static/stream.js`, makes a request
+        # again whose answer does not come.
+        self._joined: OrderedDict[tuple[bytes, str], bytes] = OrderedDict()
         self._page = with_ours(app)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -107,8 +110,11 @@ class ServerMiddleware:
         # Gradio hands an agent's headers on to its own endpoint.
         MutableHeaders(scope=scope)["x-forwarded-for"] = caller
         request, begun = Request(scope, receive), False
-        cookie = request.cookies.get(_COOKIE, "")
-        visitor = cookie if re.fullmatch("[0-9a-f]{32}", cookie) else ""
+        joined: tuple[bytes, str] | None = None
+        cookies = request.headers.get("cookie", "")
+        visitor = found[1] if (found := _VISITOR.search(cookies)) else ""
+        if len(cookies) > _COOKIES or "\\" in cookies:  # Python takes seconds to read some, and none of them is ours
+            del MutableHeaders(scope=scope)["cookie"]
         path = unquote(scope["path"]).rstrip("/")
         uploads, is_page = request.method == "POST" and path.endswith("/upload"), path in ("", scope.get("root_path"))
 
@@ -125,18 +131,20 @@ class ServerMiddleware:
                 count = self._uploads.add(message.get("body", b"").decode("latin-1"), visitor or caller)
                 self._files.size += count * FILE
                 UPLOADS.wait(caller, count * FILE, done=True)
+            elif joined and message.get("body") and not message.get("more_body"):
+                self._joined[joined] = message["body"]
+                if len(self._joined) > _MOST_JOINED:
+                    self._joined.popitem(last=False)
             await send(message)
 
         try:
             # Gradio would, as an open proxy.
             if any(part in path for part in ("/file=http:", "/file=https:", "/proxy=")):
                 raise HTTPException(403, "This server fetches no files of other servers.")
-            if (name := scope["path"].partition("/file=")[2]) and not is_upload(name):
-                raise HTTPException(403, "Only uploads and results are sent.")
             # Gradio would keep the film for good, and give it to a decoder that no limit holds.
             if path.endswith("/process_recording"):
                 raise HTTPException(403, "This server records nothing.")
-            if path.endswith("/mcp/sse") or "/mcp/messages" in path:  # an old way, whose calls nobody can end
+            if re.search("/mcp/(?!schema$)", path):  # other ways, whose calls nobody counts or ends
                 raise HTTPException(404, "Agents use /gradio_api/mcp/, by streamable HTTP.")
             agent = secrets.token_hex(16) if request.method == "POST" and path.endswith("/mcp") else ""
             if agent:
@@ -150,6 +158,13 @@ class ServerMiddleware:
                     self._count(request, caller)
                 else:
                     body, receive = await _read(request, caller)
+                    number = request.headers.get("x-call") if path.endswith("/queue/join") else None
+                    if number and (session := _SESSION.search(body)):
+                        joined = session[1], number
+                    if joined in self._joined:  # its answer was lost on the way
+                        answer = Response(self._joined[joined], media_type="application/json")
+                        await answer(scope, receive, sending)
+                        return
                     # A long body takes too long for the thread that answers everybody.
                     of_others |= await run_in_threadpool(lambda: self._uploads.of_others(_plain(body), visitors))
             if of_others:

@@ -13,7 +13,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from pydantic import Field, TypeAdapter
 
@@ -88,7 +88,7 @@ def _named(text: str, name: str) -> str:
         path.write_bytes(content)
         return str(path)
     if text.startswith(("http://", "https://")) and _OURS in text:
-        return unquote(urlsplit(text).path.partition(_OURS)[2])
+        return unquote(re.split("[?#]", text.partition(_OURS)[2])[0])  # `urlsplit` drops tabs, which hide a name
     raise ValueError(
         f"{name}: only uploaded files are read, base64 as data:image/png;base64,…, and addresses of this server's own "
         "results"

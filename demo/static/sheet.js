@@ -19,7 +19,9 @@ const place = (index, scale = 1) => {
 };
 const overlay = (position, text) => {
   const {width, height} = strip, [x, y, side] = place(at, width / sheet.width);
-  [[canvases[0], 0, 0, width, height], [canvases[1], x, y, side, side]].forEach(([canvas, left, top, wide, high]) => {
+  const shown = [[canvases[0], 0, 0, width, height], [canvases[1], x, y, side, side]];
+  if (sample && sample.index === undefined) shown.pop();  // a pinned face stays: it may be of another sheet
+  shown.forEach(([canvas, left, top, wide, high]) => {
     if (canvas.width !== wide || canvas.height !== high) { canvas.width = wide; canvas.height = high; }
     const paint = canvas.getContext('2d');
     fade(paint, position, frame => paint.drawImage(sprite, left, frame * height + top, wide, high, 0, 0, wide, high));

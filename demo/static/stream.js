@@ -8,7 +8,7 @@
 // So here the page has one stream for good, and opens the server's streams behind it as needed. A message waits, with
 // all that come after, until the page knows the id of its request and has set the answers to other requests.
 // Where the line is gone for a moment, as in a tunnel, Gradio's page loads itself anew, and all that is in it is lost.
-// Here a request is made again for some seconds. What was on its way ends with a message: the visitor tries again.
+// Here a request is made again for some seconds; the server knows one that it has already (`middleware.py`).
 {
   const plain = window.fetch.bind(window), bytes = new TextEncoder();
   const head = /^data:\s*\{"msg":\s*"(\w+)",\s*"event_id":\s*(?:"([^"]*)"|null)/;
@@ -32,7 +32,7 @@
         return await ask();
       } catch (error) {
         doubt = true;
-        if (wait > 4000) throw error;
+        if (wait > 4000 || error.name === 'AbortError') throw error;
         await new Promise(done => setTimeout(done, wait));
       }
     }
@@ -68,15 +68,6 @@
       if (line === own) pass();
     }
   };
-  // The server ends what a page waits for whose line breaks.
-  const end = own => {
-    const output = {error: LOST, title: 'Error', duration: 10, visible: true};
-    own.messages = [...going].map(id => {
-      const text = JSON.stringify({msg: 'process_completed', event_id: id, output, success: false});
-      return {text: 'data: ' + text, id, over: true};
-    });
-    if (line === own) pass();
-  };
   const follow = async (own, answer) => {
     own.followed = true;
     try {
@@ -88,8 +79,6 @@
       }
       own.followed = false;
     } catch (error) {
-      own.followed = false;
-      if (error instanceof TypeError) { doubt = true; end(own); return; }  // as the browser names a line that is gone
       own.page.error(error);
       if (line === own) { line = null; going.clear(); }
     }
@@ -120,16 +109,16 @@
     }
   };
   const listen = async request => {
-    const answer = await tried(request.url, () => plain(request.clone())).catch(() => null);
-    if (answer && !answer.ok) return answer;
+    const answer = await tried(request.url, () => plain(request.clone()));
+    if (!answer.ok) return answer;
     const own = {request, messages: [], followed: false, page: null};
     const body = new ReadableStream({
       start: page => { own.page = page; },
       cancel: () => { if (line === own) line = null; },
     });
     line = own;
-    if (answer) follow(own, answer); else end(own);
-    return new Response(body, {headers: answer?.headers});
+    follow(own, answer);
+    return new Response(body, {status: answer.status, headers: answer.headers});
   };
   window.fetch = (what, how) => {
     const path = new URL(what.url ?? what, location.href).pathname;

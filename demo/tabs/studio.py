@@ -607,7 +607,7 @@ def _large(view: View, result: Result, cancel: CancelToken) -> dict[str, Any]:
         "sheet": result.number,
         "index": index,
         "src": uri_of(buffer.getvalue(), "PNG"),
-        "name": f"{stem}_seed{recipe.seed}_{index + 1:02d}.png",
+        "name": f"{stem}_seed{recipe.seed}_{index:04d}.png",
         "text": f"Face {index + 1} of {recipe.n}: {_about(request)}",
         "closest": _closest(result, index),
     }

@@ -113,7 +113,7 @@ def test_the_sheet_is_the_gallery(studio, tmp_path):
     assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Face 6 of 16"
     one = from_menu(page, "#sheet [data-do=save]", tmp_path)
     text = read_png_metadata(one)
-    assert one.name == "sepia_seed0_06.png" and Image.open(one).size == (16, 16)
+    assert one.name == "sepia_seed0_0005.png" and Image.open(one).size == (16, 16)
     assert text["sample"] == "5" and text["seed"] == "0" and text["prior"] == "tiny" and "sepia_00" in text["evidence"]
     assert text["recipe"] == "sample" and text["method"] == "local"
     # Beside it stands the closest of the images, by the very distance that the core gives.
@@ -149,7 +149,7 @@ def test_the_sheet_is_the_gallery(studio, tmp_path):
     page.click("#sheet summary >> nth=1")
     page.click("#sheet [data-do=apply]")
     wait_status(page, "m = 1 ")
-    assert "sepia_seed0_06.png" in page.content()
+    assert "sepia_seed0_0005.png" in page.content()
 
 
 def test_hold_to_compare_shows_the_same_draws_without_evidence_and_the_strip_needs_no_server(studio, monkeypatch):
@@ -195,6 +195,17 @@ def test_hold_to_compare_shows_the_same_draws_without_evidence_and_the_strip_nee
     assert page.is_visible("#sheet canvas")
     page.evaluate(SCRUB_JS, [0.5, 0.03])  # back where the sheet is
     assert not page.is_visible("#sheet canvas")
+    # A pinned face is none of the sheet's: it stays.
+    page.click("#sheet summary >> nth=1")
+    page.click("#sheet [data-do=pin]")
+    page.click("#sheet .large")  # the next one
+    page.keyboard.down("b")
+    assert page.is_visible("#sheet .large canvas")
+    page.keyboard.up("b")
+    page.click("#sheet .pins button")
+    page.keyboard.down("b")
+    assert page.is_visible("#sheet .stage canvas") and not page.is_visible("#sheet .large canvas")
+    page.keyboard.up("b")
 
 
 def test_the_best_sample_is_large_also_where_its_sheet_takes_long_to_decode(page, served_small):

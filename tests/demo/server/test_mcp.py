@@ -161,4 +161,6 @@ def test_an_agent_that_asks_for_too_much_is_refused(agent, hold, monkeypatch):
         assert second.status_code == 429 and "Too many requests" in second.json()["detail"]
         held.go_on.set()
         assert first.result().status_code == 200
-    assert client.get("/gradio_api/mcp/sse").status_code == 404
+    for way in ("sse", "http", "messages/x", "http/"):
+        assert client.post(f"/gradio_api/mcp/{way}", json=request).status_code == 404
+    assert client.get("/gradio_api/mcp/schema").status_code == 200  # which the Hub reads

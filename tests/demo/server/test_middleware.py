@@ -331,6 +331,9 @@ def test_what_a_visitor_uploads_is_seen_and_used_by_nobody_else(opened):
         for url in (call, "/gradio_api/queue/join", "/gradio_api/run/align"):
             answer = other.post(url, content=body, headers=JSON)
             assert answer.status_code == 403 and "another visitor's" in answer.json()["detail"], body
+    name = path.rsplit("/", 2)[1]
+    broken = f"http://localhost/gradio_api/file={path.replace(name, name[:9] + chr(9) + name[9:])}"  # a tab
+    assert "nly uploaded files" in refused(other, "call/v2/encode", json.dumps({"images": [broken], "prior": TINY}))
     event = mine.post(call, content=next(naming(path)), headers=JSON).json()["event_id"]
     assert "event: complete" in mine.get(f"{call}/{event}").text
     assert uploaded(other, more)["path"] == path and other.get(file).status_code == 200  # who has the file may have it
@@ -340,7 +343,8 @@ def test_no_link_leads_to_an_upload(opened, tmp_path):
     """Such as /proc/self/fd/14 while it is sent: its name does not say whose it is."""
     mine, other = opened(page=False), opened(page=False, **{"x-forwarded-for": "192.0.2.2"})
     (link := tmp_path / "link.png").symlink_to(uploaded(mine, b"somebody's")["path"])
-    assert other.get(f"/gradio_api/file={link}").status_code == 403
+    for url in (f"/gradio_api/file={link}", f"/gradio_api/file/{link}"):
+        assert other.get(url).status_code == 403
     for file in ({"path": str(link)}, {"path": str(link), "meta": FILE}, f"http://x/gradio_api/file={link}"):
         text = refused(other, "call/v2/encode", json.dumps({"images": [file], "prior": TINY}))
         assert "nly uploaded files are read" in text, file
@@ -370,6 +374,26 @@ def test_no_film_is_taken(http):
 def test_nothing_is_passed_on_from_elsewhere(http, path):
     answer = http.get(f"/gradio_api/{path}")
     assert answer.status_code == 403 and "other servers" in answer.text
+
+
+def test_a_cookie_that_takes_long_to_read_is_not_read(opened):
+    """Python 3.11.7 takes time that grows with the square of its length."""
+    mine, other = opened(), opened(page=False)
+    slow = "\\" * 60_000
+    cookie = f'transflow_visitor={mine.cookies["transflow_visitor"]}; a="{slow}"'
+    assert other.get("/gradio_api/app_id", headers={"cookie": cookie}).status_code == 200
+    path = uploaded(mine, b"with a cookie")["path"]
+    assert other.get(f"/gradio_api/file={path}", headers={"cookie": cookie}).status_code == 200  # it is still mine
+
+
+def test_an_event_whose_answer_was_lost_runs_once(http):
+    """A browser, or `stream.js`, sends it again."""
+    calls = dict(json={"data": [TINY], "session_hash": "lost"}, headers={"x-call": "1"})
+    info = next(one for one in http.get("/config").json()["dependencies"] if one["api_name"] == "info")
+    calls["json"]["fn_index"] = info["id"]
+    first, again = (http.post("/gradio_api/queue/join", **calls).json()["event_id"] for _ in range(2))
+    calls["headers"] = {"x-call": "2"}
+    assert first == again != http.post("/gradio_api/queue/join", **calls).json()["event_id"]
 
 
 def test_a_size_of_the_icon_that_there_is_not_is_no_full_disk(http):
