@@ -51,7 +51,7 @@ _MOST_UPLOADS = 200_000
 # As a folder in a path. It begins with a letter that Python's search skips to: a body may be long.
 _DIGEST, _COOKIE, _COOKIES = re.compile(r"/([0-9a-f]{64})"), "transflow_visitor", 4096
 _VISITOR = re.compile(rf"(?:^|;)\s*{_COOKIE}=([0-9a-f]{{32}})(?:;|$)")
-_CALL, _SESSION, _MOST_JOINED = "/gradio_api/call/", re.compile(rb'"session_hash":\s*"(\w+)"'), 2000
+_CALL, _SESSION, _MOST_JOINED = "/gradio_api/call/", re.compile(rb'"session_hash":\s*"(\w{1,40})"'), 2000
 _BODY, _VALUES = 2**23, 10_000
 """Bytes that a request without files may have, such as a few pictures of an agent in base64; and how many values and
 escapes, each of which takes time wherever Gradio reads it. A call with two hundred images has two thousand."""
@@ -119,9 +119,10 @@ class ServerMiddleware:
         uploads, is_page = request.method == "POST" and path.endswith("/upload"), path in ("", scope.get("root_path"))
 
         async def sending(message: Message) -> None:
-            nonlocal begun
+            nonlocal begun, joined
             if message["type"] == "http.response.start":
                 begun = True
+                joined = joined if message["status"] == 200 else None
                 message.setdefault("headers", [])
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
@@ -158,8 +159,8 @@ class ServerMiddleware:
                     self._count(request, caller)
                 else:
                     body, receive = await _read(request, caller)
-                    number = request.headers.get("x-call") if path.endswith("/queue/join") else None
-                    if number and (session := _SESSION.search(body)):
+                    number = request.headers.get("x-call", "") if path.endswith("/queue/join") else ""
+                    if re.fullmatch("[0-9]{1,9}", number) and (session := _SESSION.search(body)):
                         joined = session[1], number
                     if joined in self._joined:  # its answer was lost on the way
                         answer = Response(self._joined[joined], media_type="application/json")
@@ -174,7 +175,10 @@ class ServerMiddleware:
                 if agent:
                     if AGENTS.full(caller):
                         raise HTTPException(429, "Too many requests. Wait until some have finished.")
-                    stack.enter_context(await AGENTS.request(caller).admitted())
+                    admitted = await AGENTS.request(caller).admitted()
+                    if error := admitted.come.result():
+                        raise HTTPException(503, str(error))
+                    stack.enter_context(admitted)
                 for queue in (API, EVENTS):
                     stack.enter_context(queue.awaited(waits_for))
                 await app(scope, _cancelling(path, receive, waits_for), sending)
