@@ -13,6 +13,7 @@ import functools
 import inspect
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -62,10 +63,12 @@ UNSAFE = {
     "gradio.processing_utils.async_ssrf_protected_get": "it may fetch any address that a client names",
     f"{_MCP}.simplify_filedata_schema": "it may fetch any address that an agent names",
     "gradio.processing_utils._check_allowed": "it may read a file of another visitor",
+    "gradio.routes.secure_url_stream_response": "it may fetch any address that a client names",
     "gradio.routes.file_fetch": "it may send a file of another visitor",
     "gradio.Image.preprocess": "it opens pictures of a camera where no limit holds",
 }
 USES = UNSAFE | {
+    f"{_MCP}._get_or_create_client": "the first calls of agents time out",
     f"{_MCP}._execute_tool_without_progress": "forty calls of agents block the server",
     f"{_MCP}.get_base64_data": "an agent's pictures block the server",
     f"{_MCP}.create_mcp_server": "agents get no instructions",
@@ -138,6 +141,7 @@ def install() -> None:
         (gradio.networking, "url_ok", lambda plain: lambda url: any(plain(url) for _ in range(20))),
         (gradio.processing_utils, "_check_allowed", _refusing_in_words),
         (gradio.routes, "file_fetch", _only_uploads),
+        (gradio.routes, "secure_url_stream_response", lambda _: _stream_nothing),
         (
             gradio.utils,
             "is_static_file",
@@ -163,6 +167,11 @@ def check_routes(app: Any) -> None:
 async def _fetch_nothing(url: str) -> Any:
     """Gradio would fetch a file from its address, whatever its size."""
     raise gr.Error("This server fetches no files from addresses. Upload the file.", print_exception=False)
+
+
+async def _stream_nothing(*_: Any) -> Any:
+    """Gradio would pass a file of any size on."""
+    raise HTTPException(403, "This server fetches no files of other servers.")
 
 
 def is_upload(path: Any) -> bool:
@@ -283,7 +292,13 @@ def serve_tools(schema: Callable[[Any], Any], parts: Callable[[Any], Sequence[An
     """
     module: Any = resolve_name("gradio.mcp")
 
+    one_at_a_time = threading.Lock()
+
     class Tools(module.GradioMCPServer):
+        def _get_or_create_client(self) -> Any:
+            with one_at_a_time:  # else each of the first calls makes one, by requests for which no thread is left
+                return super()._get_or_create_client()
+
         # Gradio 6.31 looks for the files of a list in the wrong place, and would fetch them from any address.
         def simplify_filedata_schema(self, full: dict[str, Any]) -> tuple[dict[str, Any], list[list[str | int]]]:
             return schema(super().simplify_filedata_schema(full)[0]), []

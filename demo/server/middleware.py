@@ -111,7 +111,7 @@ class ServerMiddleware:
         MutableHeaders(scope=scope)["x-forwarded-for"] = caller
         request, begun = Request(scope, receive), False
         joined: tuple[bytes, str] | None = None
-        cookies = request.headers.get("cookie", "")
+        cookies = "; ".join(request.headers.getlist("cookie"))
         visitor = found[1] if (found := _VISITOR.search(cookies)) else ""
         if len(cookies) > _COOKIES or "\\" in cookies:  # Python takes seconds to read some, and none of them is ours
             del MutableHeaders(scope=scope)["cookie"]
@@ -140,12 +140,12 @@ class ServerMiddleware:
 
         try:
             # Gradio would, as an open proxy.
-            if any(part in path for part in ("/file=http:", "/file=https:", "/proxy=")):
+            if re.search("/file[=/]https?:|/proxy=", path):
                 raise HTTPException(403, "This server fetches no files of other servers.")
             # Gradio would keep the film for good, and give it to a decoder that no limit holds.
             if path.endswith("/process_recording"):
                 raise HTTPException(403, "This server records nothing.")
-            if re.search("/mcp/(?!schema$)", path):  # other ways, whose calls nobody counts or ends
+            if re.match("[^=]*/gradio_api/mcp/(?!schema$)", path):  # other ways, whose calls nobody counts or ends
                 raise HTTPException(404, "Agents use /gradio_api/mcp/, by streamable HTTP.")
             agent = secrets.token_hex(16) if request.method == "POST" and path.endswith("/mcp") else ""
             if agent:
@@ -181,7 +181,7 @@ class ServerMiddleware:
                     stack.enter_context(admitted)
                 for queue in (API, EVENTS):
                     stack.enter_context(queue.awaited(waits_for))
-                await app(scope, _cancelling(path, receive, waits_for), sending)
+                await app(scope, _cancelling(uploads, receive, waits_for), sending)
         except ClientDisconnect:
             return  # nobody waits for an answer
         except Exception as error:
@@ -251,14 +251,14 @@ def _waits_for(path: str, request: Request) -> tuple[str, str] | None:
     return ("event", path.rpartition("/")[2]) if request.method == "GET" and _CALL in path else None
 
 
-def _cancelling(path: str, receive: Receive, waits_for: tuple[str, str] | None) -> Receive:
+def _cancelling(uploads: bool, receive: Receive, waits_for: tuple[str, str] | None) -> Receive:
     """`receive` that cancels what a client began who disconnects: calls whose answers it waits for, or an upload."""
 
     async def receiving() -> Message:
         message = await receive()
         if message["type"] == "http.disconnect" and waits_for is not None:
             API.cancel(waits_for, by_user=False)
-        if message["type"] == "http.disconnect" and path.endswith("/upload"):
+        if message["type"] == "http.disconnect" and uploads:
             raise MultiPartException("The upload was cut off.")  # then Gradio deletes the parts that came
         return message
 

@@ -120,6 +120,7 @@ const crop = index => {
 };
 const showFace = value => {  // first cut from the sheet, and a moment later at full quality from the server
   sample = value;
+  canvases[1].hidden ||= value.index === undefined;  // pinned: what covers the sheet is not this face
   const complete = Boolean(value.name), near = complete && value.closest;
   face.src = value.src; face.alt = value.text; face.hidden = false;
   find('.closest').classList.toggle('off', !near);
