@@ -198,6 +198,6 @@ def test_the_engine_gives_the_photograph_at_0_and_takes_the_colours_at_1(celeba6
     first, half, full = (restyled.identity(step)[0] for step in range(3))
     assert first < 0.1 and first < half and first < full
     style = Evidence(saved=posterior)
-    assert "whole picture" in engine.run(Restyle(), photographs=taken, evidence=style).lines[0], "it is no face"
+    assert "as it is, whole" in engine.run(Restyle(), photographs=taken, evidence=style).lines[0], "it is no face"
     with pytest.raises(ValueError, match="no images"):
         restyle_faces(engine, [], posterior)
