@@ -92,7 +92,7 @@ ROUTES = (
     *(f"GET /gradio_api/{end}" for end in ("queue/data", "call/sample/an-event", "file=https://example.org")),
     "GET /gradio_api/proxy=https://example.org",
 )
-"""Requests that `middleware` knows by their addresses."""
+"""Requests that `middleware` and `uploads` know by their addresses."""
 
 
 def file_of(camera: gr.Image) -> None:
@@ -142,11 +142,8 @@ def install() -> None:
         (gradio.processing_utils, "_check_allowed", _refusing_in_words),
         (gradio.routes, "file_fetch", _only_uploads),
         (gradio.routes, "secure_url_stream_response", lambda _: _stream_nothing),
-        (
-            gradio.utils,
-            "is_static_file",
-            lambda _: lambda _: False,
-        ),  # the page has none, and Gradio's fails on some paths
+        # The page has none, and Gradio fails on some paths where it looks for one.
+        (gradio.utils, "is_static_file", lambda _: lambda _: False),
         (gradio.utils, "diff", lambda _: _whole),
         (gradio.state_holder, "SessionState", _light),
     ):

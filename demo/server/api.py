@@ -143,8 +143,8 @@ def _call_of(function: Callable) -> Callable:
     """A function as Gradio calls it, with its caller before the arguments; refusals are one sentence."""
 
     async def call(request: gr.Request, *args: Any, **kwargs: Any) -> Any:
-        names = ("session", request.session_hash), ("event", gradio_compat.current_event())
-        names += (("agent", request.headers.get(AGENT, "")),)
+        event, agent = gradio_compat.current_event(), request.headers.get(AGENT, "")
+        names = ("session", request.session_hash), ("event", event), ("agent", agent)
         try:
             with refusing(markup=False), await API.request(request.client.host, *names).admitted() as cancel:
                 host = request.client.host

@@ -139,8 +139,8 @@ class ServerMiddleware:
             await send(message)
 
         try:
-            # Gradio would, as an open proxy.
-            if re.search("/file[=/]https?:|/proxy=", path):
+            # Gradio would, as an open proxy. `gradio_compat` refuses the addresses of files.
+            if "/proxy=" in path:
                 raise HTTPException(403, "This server fetches no files of other servers.")
             # Gradio would keep the film for good, and give it to a decoder that no limit holds.
             if path.endswith("/process_recording"):
@@ -171,16 +171,8 @@ class ServerMiddleware:
             if of_others:
                 raise HTTPException(403, "This file is another visitor's: upload your own.")
             app = self._page if request.method == "GET" and is_page else self._app
-            with contextlib.ExitStack() as stack:
-                if agent:
-                    if AGENTS.full(caller):
-                        raise HTTPException(429, "Too many requests. Wait until some have finished.")
-                    admitted = await AGENTS.request(caller).admitted()
-                    if error := admitted.come.result():
-                        raise HTTPException(503, str(error))
-                    stack.enter_context(admitted)
-                for queue in (API, EVENTS):
-                    stack.enter_context(queue.awaited(waits_for))
+            place = await _place(caller) if agent else contextlib.nullcontext()
+            with place, API.awaited(waits_for), EVENTS.awaited(waits_for):
                 await app(scope, _cancelling(uploads, receive, waits_for), sending)
         except ClientDisconnect:
             return  # nobody waits for an answer
@@ -206,9 +198,18 @@ class ServerMiddleware:
 async def _in_time(path: str, caller: str) -> None:
     """Wait until this request is within its caller's rate."""
     wait = RATE.wait(caller, 5 if _CALL in path else 1)  # a call is a session of its own for Gradio
-    if wait is None or (path.endswith("/queue/join") and EVENTS.full(caller)):
+    full = any(path.endswith(end) and queue.full(caller) for end, queue in (("/queue/join", EVENTS), ("/mcp", AGENTS)))
+    if wait is None or full:
         raise HTTPException(429, "Too many requests. Wait until some have finished.")
     await asyncio.sleep(wait)
+
+
+async def _place(caller: str) -> contextlib.AbstractContextManager:
+    """A place among the agents, once one is free."""
+    admitted = await AGENTS.request(caller).admitted()
+    if error := admitted.come.result():
+        raise HTTPException(503, str(error))
+    return admitted
 
 
 def _spend(caller: str, size: int) -> None:

@@ -238,7 +238,8 @@ const draw = () => {
   clearTimeout(timer);
   timer = setTimeout(() => {
     const [x, y, variance] = [...posterior.mean, posterior.variance].map(value => number(value, 2));
-    find('.live-text').textContent = `Posterior of ${state.points.length} image${state.points.length > 1 ? 's' : ''}: mean (${x}, ${y}), variance ${variance}.`;
+    const m = state.points.length, images = m > 1 ? `${m} images` : '1 image';
+    find('.live-text').textContent = `Posterior of ${images}: mean (${x}, ${y}), variance ${variance}.`;
   }, 500);
 };
 

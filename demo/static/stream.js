@@ -26,9 +26,11 @@
   const tried = async (url, ask) => {
     for (let wait = 500; ; wait *= 2) {
       try {
-        const {app_id} = doubt ? await (await plain(new URL('../app_id', url))).json() : {};
-        if (doubt && app_id !== window.gradio_config?.app_id) location.reload();
-        doubt = false;
+        if (doubt) {
+          const {app_id} = await (await plain(new URL('../app_id', url))).json();
+          if (app_id !== window.gradio_config?.app_id) location.reload();
+          doubt = false;
+        }
         return await ask();
       } catch (error) {
         doubt = true;

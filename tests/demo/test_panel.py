@@ -273,10 +273,8 @@ def test_a_weight_that_no_field_would_send_is_refused(value):
 
 
 def test_a_reload_keeps_ones_own_until_they_are_forgotten(page, served_small):
-    names, says_kept = (
-        ["sepia_02.png", "sepia_00.png", "sepia_01.png"],
-        "A reload keeps the pictures shown here, in this tab",
-    )
+    names = ["sepia_02.png", "sepia_00.png", "sepia_01.png"]
+    says_kept = "A reload keeps the pictures shown here, in this tab"
     page.goto(served_small)
     wait_samples(page)
     assert not page.locator("#evidence-cards .keep").count()  # an example set has an address

@@ -54,8 +54,7 @@ const listen = async () => {
       rest = parts.pop();
       for (const part of parts) {
         const {msg, event_id, output} = JSON.parse(part.slice(6));
-        const told = output?.data?.at(-1) ?? output?.error ?? output;
-        heard.push([msg, event_id, told].filter(Boolean).join(' '));
+        heard.push([msg, event_id, output?.data ? output.data.at(-1) : output].filter(Boolean).join(' '));
       }
     }
     ended = 'closed';
@@ -121,6 +120,15 @@ CONVERSATIONS = {
         await settle(); serve.joins.b.fail(new TypeError('no network')); delete serve.joins.b;
         while (!serve.joins.b) await settle(); serve.answer('b')""",
         "took b, process_generating b 1, process_generating a 1",
+        1,
+    ),
+    "a request that never comes through holds nothing up for good": (
+        """join('b'); await settle();
+        serve.send(serve.event('process_generating', 'b', 1), serve.event('process_generating', 'a', 1));
+        while (heard.length < 3) {
+          serve.joins.b?.fail(new TypeError('no network')); delete serve.joins.b; await settle();
+        }""",
+        "took undefined, process_generating b 1, process_generating a 1",
         1,
     ),
     "the answers to a request wait until those to another are shown": (
