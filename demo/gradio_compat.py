@@ -57,6 +57,7 @@ with _no_stubs():
 
 _log = logging.getLogger(__name__)
 _REFUSED = "error: {} Install a version that requirements.txt names."
+_PATIENCE = 120  # seconds that a tool waits for each answer of this server
 _UNREAD, _UNHEARD = 200, 60  # messages of a session, once nobody has read one for so many seconds
 _MCP, _QUEUE = "gradio.mcp.GradioMCPServer", "gradio.queueing.Queue"
 UNSAFE = {
@@ -69,6 +70,7 @@ UNSAFE = {
 }
 USES = UNSAFE | {
     f"{_MCP}._get_or_create_client": "the first calls of agents time out",
+    "gradio.mcp.Client": "calls of agents time out on a busy server",
     f"{_MCP}._execute_tool_without_progress": "forty calls of agents block the server",
     f"{_MCP}.get_base64_data": "an agent's pictures block the server",
     f"{_MCP}.create_mcp_server": "agents get no instructions",
@@ -290,6 +292,8 @@ def serve_tools(schema: Callable[[Any], Any], parts: Callable[[Any], Sequence[An
     module: Any = resolve_name("gradio.mcp")
 
     one_at_a_time = threading.Lock()
+    # It asks this server, which may let a request wait for ten seconds; httpx waits for five.
+    module.Client = functools.partial(module.Client, httpx_kwargs={"timeout": _PATIENCE})
 
     class Tools(module.GradioMCPServer):
         def _get_or_create_client(self) -> Any:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from demo.server import admission
+from demo.server import admission, middleware
 from demo.server.api import SERVED, serve_tools
 
 from ...helpers import TIMEOUT, apart
@@ -149,7 +149,15 @@ def test_agents_that_wait_delay_nobody_else(agent, hold, served):
             assert len(admission.AGENTS._requests) > 40, "they wait all the while"
         finally:
             held.go_on.set()
-        assert all('"isError":false' in call.result().text for call in calls)
+        answers = [call.result().text for call in calls]
+        assert not [answer for answer in answers if '"isError":false' not in answer]
+
+
+def test_an_agent_waits_until_it_is_within_its_rate(agent, monkeypatch):
+    """Longer than the five seconds after which httpx gives up."""
+    monkeypatch.setattr(middleware, "RATE", admission.RateLimit(rate=1 / 6, burst=1, timeout=10))
+    answer = agent(1).post("/gradio_api/mcp/", json=asked(1, images=[picture("red")])).text
+    assert '"isError":false' in answer, answer
 
 
 def test_an_agent_that_asks_for_too_much_is_refused(agent, hold, monkeypatch):
