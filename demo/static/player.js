@@ -2,7 +2,7 @@
 const SECONDS = 2.4, GAP = 4;  // from A to B while it plays; between pictures, in pixels of the sprite
 const find = selector => element.querySelector(selector);
 const canvas = find('canvas'), range = find('input'), button = find('.play'), link = find('.link');
-let t = 0, sprite = null, shown = null, latest = 0, playing = false, direction = 1, before = 0, begun = false;
+let t = 0, sprite = null, shown = null, latest = 0, playing = false, direction = 1, before = 0, begun = false, next = 0;
 
 const draw = () => {
   if (!shown) return;
@@ -29,17 +29,18 @@ const setPlaying = on => {
   button.classList.toggle('playing', on);
   button.setAttribute('aria-label', on ? 'Pause' : 'Play');
   before = 0;
-  if (on) requestAnimationFrame(tick);
+  cancelAnimationFrame(next);
+  if (on) next = requestAnimationFrame(tick);
 };
 const tick = now => {
-  if (!playing) return;
-  if (!element.isConnected || element.offsetParent === null) { setPlaying(false); return; }
+  if (!element.isConnected || element.offsetParent === null) return;  // until its tab is shown again, see below
   if (before) t += direction * Math.min(now - before, 100) / (1000 * SECONDS);
   before = now;
   if (t >= 1 || t <= 0) { direction = t >= 1 ? -1 : 1; t = t >= 1 ? 1 : 0; }
   draw();
-  requestAnimationFrame(tick);
+  next = requestAnimationFrame(tick);
 };
+new IntersectionObserver(() => setPlaying(playing)).observe(canvas);
 const goTo = place => { setPlaying(false); t = Math.min(1, Math.max(0, place)); draw(); };
 
 const show = async () => {
