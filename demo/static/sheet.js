@@ -135,6 +135,7 @@ const showFace = value => {  // first cut from the sheet, and a moment later at 
     button.disabled ||= value.index === undefined;  // pinned, and perhaps of another sheet
   }
   find('[data-do=pin]').textContent = pins.some(pin => pin.src === value.src) ? 'Let it go' : 'Keep it in sight';
+  if (comparing && compares()) overlay(strip.at.length, badge.textContent);
 };
 const choose = index => {
   const {n, sheet, opening} = props.value;

@@ -205,6 +205,8 @@ def test_hold_to_compare_shows_the_same_draws_without_evidence_and_the_strip_nee
     page.click("#sheet .pins button")
     page.keyboard.down("b")
     assert page.is_visible("#sheet .stage canvas") and not page.is_visible("#sheet .large canvas")
+    page.click("#sheet .cells button >> nth=2")
+    assert page.is_visible("#sheet .large canvas")
     page.keyboard.up("b")
 
 
