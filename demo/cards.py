@@ -228,7 +228,7 @@ def _numbers(image: EvidenceImage) -> str:
         return ""
     text = f"log p(z) {number(image.latent.log_prior)}"
     if image.verdict is not None:
-        text += f", typical {number(image.verdict.low)} … {number(image.verdict.high)}"
+        text += f", of held-out images {number(image.verdict.low)} … {number(image.verdict.high)}"
     text += f"<br>‖z‖² / D {float(image.latent.z.square().mean()):.2f}"
     return f'<details class="numbers"><summary>Numbers</summary><div class="likelihood">{text}</div></details>'
 

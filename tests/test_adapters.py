@@ -131,6 +131,10 @@ def test_equal_models_have_equal_fingerprints():
             z, log_det = super().forward(x)
             return z + 1, log_det
 
+    class Otherwise(Scaled):
+        """Other mathematics with the same weights."""
+
+    assert adapt_flow(Otherwise()).fingerprint != adapt_flow(Scaled()).fingerprint
     # Without weights, what it does to an image tells models apart.
     for one, other in ((Scaled(2.0), Scaled(3.0)), (Own(), Moved()), (Mixed(), Own())):
         assert adapt_flow(one).fingerprint == adapt_flow(one).fingerprint != adapt_flow(other).fingerprint

@@ -55,6 +55,7 @@ def test_text_in_a_file_that_is_none_does_no_harm(posterior, text):
 def test_a_number_that_belongs_to_one_method_chooses_it(posterior):
     assert resolve(Method(likeness=0.7), posterior)[0] == METHODS["local"].replace(likeness=0.7)
     assert resolve(Method(images_per_sample=3), posterior)[0] == METHODS["bootstrap"].replace(images_per_sample=3)
+    assert "of the model alone" in resolve(Method(lam_ratio=math.inf), posterior)[1]
     one = Posterior.condition(torch.ones(1, 8), lam_ratio=0.5)
     assert recommend(one).method == by_local(1.0, 0.586) and "One image" in recommend(one).reason
 

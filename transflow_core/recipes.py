@@ -254,7 +254,7 @@ class Method(Recipe):
         words = {"predictive": "local", "blend": "bootstrap", "mean": "posterior"}
         texts |= {"method": words.get(kind.strip(), kind.strip())} if kind else {}
         if "lam_ratio" in texts:
-            texts["lam_ratio"] = texts["lam_ratio"].strip("[]").replace("/", ",").replace("'", "").replace(" ", "")
+            texts["lam_ratio"] = texts["lam_ratio"].strip("[]").replace("/", ",").replace("'", "").strip()
         if kind and texts.get("images_per_sample"):  # it had no upper bound
             texts["images_per_sample"] = f"{min(float(texts['images_per_sample']), 1000):g}"
         return texts
@@ -270,6 +270,12 @@ class Method(Recipe):
             return self
         numbers = {name: value for name, value in NUMBERS[self.method].items() if getattr(self, name) is None}
         return self.replace(**numbers) if numbers else self
+
+    def decided(self) -> Self:
+        """`filled`, where "auto" with a number becomes a method that has it."""
+        chosen = "local" if self.images_per_sample is None else "bootstrap"
+        named = self.method != "auto" or not self.choices.changed()
+        return (self if named else self.replace(method=chosen)).filled()
 
 
 NUMBERS: dict[str, dict[str, float]] = {

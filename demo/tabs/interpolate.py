@@ -108,7 +108,8 @@ def recipe_in(query: dict[str, str]) -> Recipe:
     if texts.get("interpolation") == "compare":  # an earlier version showed all three
         del texts["interpolation"]
     recipe = Recipe.from_texts(texts)
-    method = (recipe.choices if recipe.method != "auto" else _METHOD).filled()
+    method = recipe.choices.decided()
+    method = _METHOD if method.method == "auto" else method
     a, b = _ratios(recipe.replace(lam_ratio=method.lam_ratio))
     if not (is_number(a) and is_number(b)):
         raise ValueError("A path has one λ/m at each end.")

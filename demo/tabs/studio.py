@@ -560,7 +560,7 @@ def settings_in(query: dict[str, str]) -> tuple[Sample, bool]:
     Raises ValueError for an invalid one.
     """
     texts = {name: text for name, text in query.items() if name not in Reading.model_fields}
-    recipe = recipe_of(dict(PAGE.from_texts(texts)))
+    recipe = recipe_of(dict(PAGE.from_texts(texts))).decided()
     auto = recipe.method == "auto"
     return recipe.replace(**dict(DEFAULT.choices)) if auto else recipe, auto
 

@@ -140,7 +140,9 @@ def test_interpolate_writes_a_strip_or_an_animation_and_each_end_may_have_its_ow
     ends = ["--lam-ratio-a", 0, "--lam-ratio-b", "inf", "--method", "posterior"]
     told = run("interpolate", "images/0.png", "b.safetensors", "--steps", 3, "-n", 2, "-o", f"path.{suffix}", *ends)
     assert [told[end]["lam_ratio"] for end in "ab"] == [0, "inf"]
-    assert told["a"]["m"] == told["b"]["m"] == 1
+    assert told["a"]["m"] == told["b"]["m"] == 1 and told["a"]["reason"] == "You asked for it."
+    told = run("interpolate", "images", "b.safetensors", "--steps", 2, "--interpolation", "direct", "-o", "direct.png")
+    assert "first image" in told["a"]["reason"]
     with Image.open(f"path.{suffix}") as image:
         assert getattr(image, "n_frames", 1) == (1 if suffix == "png" else 4)
 
@@ -197,7 +199,8 @@ def test_mix_makes_one_posterior_of_two_sets_with_facts_of_its_own(run):
     run("condition", "images", "--method", "bootstrap", "--weights", "1,2,3,1,1", "-o", "a.safetensors")
     facts = run("mix", "a.safetensors", "images/1.png", "--how", "subtract", "--share", 0.25)
     assert facts["m"] == pytest.approx(6) and facts["recipe"]["how"] == "subtract" and not facts["a"]
-    kept = Posterior.load("posterior.safetensors").metadata
+    kept = run("info", "posterior.safetensors", prior=False)
+    assert kept.items() > Posterior.load("posterior.safetensors").metadata.items() and kept["kind"] == "posterior"
     assert kept["recipe"] == "mix" and kept["prior"] == "tiny" and not {"method", "weights"} & kept.keys()
 
 

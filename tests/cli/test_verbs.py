@@ -8,8 +8,10 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 from PIL import Image
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 import demo
@@ -37,6 +39,9 @@ def test_help_is_there_for_every_command():
         (["sample", "images", "--lam-ratio", "1,2,3"], "tiny has 2 levels"),
         (["sample", "images", "--style", "nowhere"], "no example set 'nowhere'"),
         (["sample", "images", "--lam-ratio", "-1"], "lam_ratio is '-1'; the least is 0"),
+        (["sample", "images", "--lam-ratio", "0.5 1"], "lam_ratio is '0.5 1'"),
+        (["sample", "images", "-o", "images"], "images: these images would be read with the given ones next time"),
+        (["info", "damaged.safetensors"], "damaged.safetensors"),
         (["sample", "images", "-o", "a.txt"], "a.txt: sample writes .gif, .jpg, .mp4, .png, .webp, a folder"),
         (["sweep", "images", "--method", "local", "--values", "1,7"], "likeness"),
         (["encode", "posterior.safetensors"], "give images, not a saved posterior"),
@@ -51,9 +56,10 @@ def test_help_is_there_for_every_command():
 )
 def test_mistakes_end_in_one_sentence(run, arguments, message):
     Image.new("L", (8, 8)).save("mask.png")
+    save_file({"z": torch.zeros(2)}, "damaged.safetensors", {"posterior": "[" * 10_000})
     if "posterior.safetensors" in arguments:
         run("condition", "images")
-    words = run(*arguments, fails=True, prior="--prior" not in arguments)
+    words = run(*arguments, fails=True, prior=not {"--prior", "info"} & {*arguments})
     assert message in words and "Traceback" not in words and words.startswith("error: ")
 
 

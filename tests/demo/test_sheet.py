@@ -18,6 +18,7 @@ from playwright.sync_api import expect
 from demo.examples import example_sets
 from demo.server.state import Session
 from demo.static import FOLDER
+from demo.tabs.interpolate import recipe_in
 from demo.tabs.preview_strip import values_at
 from demo.tabs.studio import OPENING, History, address_of, settings_in
 from demo.tabs.studio_results import DEFAULT, Request, Result, View, recipe_of, sheet_file, zip_file
@@ -376,3 +377,18 @@ def test_an_address_says_it_all(how):
     recipe = recipe_of(dict(how) | values)
     query = dict(parse_qsl(address_of(Request(Evidence(), recipe.replace(prior="other"), auto=False), "tiny")))
     assert settings_in(query) == (recipe, False) and query["prior"] == "other" and query["example"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("link", "values"),
+    [
+        ("lam_ratio=0.5", {"method": "local", "lam_ratio": 0.5, "likeness": 0.5}),
+        ("likeness=0.9", {"method": "local", "likeness": 0.9}),
+        ("images_per_sample=3", {"method": "bootstrap", "images_per_sample": 3}),
+    ],
+)
+def test_a_number_in_an_address_chooses_a_method(link, values):
+    recipe, auto = settings_in(dict(parse_qsl(link)))
+    assert not auto and recipe.model_dump().items() >= values.items()
+    recipe = recipe_in(dict(parse_qsl(f"a=sepia&b=sketch&{link}")))
+    assert recipe.model_dump().items() >= values.items()

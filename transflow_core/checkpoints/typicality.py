@@ -45,7 +45,7 @@ class Verdict:
 
     def __str__(self) -> str:
         word = f"{self.word}, {self.way}" if self.way else self.word
-        return f"{word}: {self.value:,.0f} (held-out images: {self.low:,.0f} to {self.high:,.0f})"
+        return f"{word}, level by level (90 % of held-out images: {self.low:,.0f} to {self.high:,.0f})"
 
 
 @pydantic_dataclass(frozen=True)

@@ -141,6 +141,9 @@ def run_recipe(
         if output is not None:
             check_suffix(model, output)
             work.check_output(output)
+            given = [path for value in inputs.values() for path in (value if isinstance(value, list) else [value])]
+            if output.is_dir() and any(path and path.is_dir() and path.samefile(output) for path in given):
+                raise ValueError(f"{output}: these images would be read with the given ones next time")
         files = {name: _files(work, model, name, value) for name, value in inputs.items() if value}
         if output is not None:
             recipe = recipe.written_as(output.suffix.lower().removeprefix("."))

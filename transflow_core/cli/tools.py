@@ -9,11 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+from pydantic import BaseModel, ValidationError
 from typer import Argument, Option
 
 from ..priors.catalogue import known_priors, shipped_examples, shipped_priors
@@ -31,13 +32,13 @@ Settings = Annotated[list[str] | None, Option("--set", help="Another setting of 
 
 
 def info(
-    what: Annotated[str | None, Argument(help="A prior, or a sheet whose making is to be read.")] = None,
+    what: Annotated[str | None, Argument(help="A prior, or a sheet, a posterior or a classifier.")] = None,
     image_size: ImageSize = None,
     bits: Bits = None,
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what a prior is, or how a sheet was made; without an argument, which priors there are."""
+    """Tell what a prior is, or how a file was made; without an argument, which priors there are."""
     from ..images.files import IMAGE_SUFFIXES
     from ..images.output import read_png_metadata
     from ..priors.catalogue import load_prior
@@ -54,6 +55,8 @@ def info(
             facts: dict[str, Any] = dict(read_png_metadata(Path(what)))
             if not facts:
                 raise ValueError(f"{what} does not say how it was made")
+        elif made := made_as(Path(what)):
+            facts = made
         else:
             facts = load_prior(what, device="cpu", **_settings(image_size, bits, settings)).info()
         work.result |= facts
@@ -61,6 +64,24 @@ def info(
             if key == "levels":
                 value = ", ".join(f"{level['name']} × {level['shape'][0]} ({level['dim']})" for level in value)
             work.say(f"{key}: {value}")
+
+
+class _Header(BaseModel):
+    metadata: dict[str, str] = {}
+
+
+def made_as(path: Path) -> dict[str, Any]:
+    """How a saved posterior, a classifier or latents were made; nothing of another file."""
+    from ..untrusted import open_safetensors
+
+    if path.suffix.lower() != ".safetensors" or not path.is_file():
+        return {}
+    with open_safetensors(path, "file") as file:
+        texts: dict[str, Any] = dict(file.metadata() or {})
+    for kind in ("posterior", "classifier"):
+        with suppress(KeyError, ValidationError):
+            return {"kind": kind, **_Header.model_validate_json(texts[kind]).metadata}
+    return {"kind": "latents"} | texts if "recipe" in texts else {}
 
 
 def _settings(image_size: int | None, bits: int | None, more: list[str] | None) -> dict[str, Any]:

@@ -50,7 +50,8 @@ def classify(call: Call[Classify]) -> Result:
 def _compared(classifier: FewShotClassifier, tried: Mapping[Features, float | None]) -> str:
     """What was compared, and how many held-out examples each kind recognises."""
     shares = [f"{100 * share:.0f} % by {FEATURES[kind]}" for kind, share in tried.items() if share is not None]
-    held_out = f"; held-out examples recognised: {', '.join(shares)}" if shares else ""
+    several = len(classifier.classes) > 1  # else there is nothing to take them for
+    held_out = f"; held-out examples recognised: {', '.join(shares)}" if shares and several else ""
     return f"compared: {FEATURES[classifier.features]}{held_out}"
 
 

@@ -15,7 +15,7 @@ from ..reading import listed
 from ..recipes import Align, Condition, Encode, Mix, Saving
 from ..untrusted import save_safetensors
 from .call import Call, Result
-from .sampling import conditioned, ignored
+from .sampling import conditioned, counted, ignored
 
 
 def condition(call: Call[Condition]) -> Result:
@@ -42,7 +42,7 @@ def mix(call: Call[Mix]) -> Result:
     if call.recipe.moments_only and call.recipe.how != "add":
         b.posterior().moments()  # the mean has that of the second set: it must not be one image
     facts = {"m": posterior.m, "a": a.to_dicts(), "b": b.to_dicts()}
-    lines = (f"Its evidence counts as {posterior.m:g} images.",)
+    lines = (f"Its evidence counts as {counted(posterior.m)}.",)
     return Result(call.recipe, facts, saved=_kept(call.recipe, posterior), lines=lines)
 
 

@@ -32,6 +32,7 @@ _SWEEP_LIKENESS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
 """Closer towards 1, where samples change more."""
 _SWEEP_PIECES = (1, 1.5, 2, 3, 4, 6, 10, 20)
 """Images in a sample, as far as there are as many; all of them come last."""
+_DIRECT = "Direct: from the first image of one set to the first of the other. Method and λ/m do not count."
 _SIDE = 256
 """Pixels of a morph, at least: what a message shows of one face."""
 _AT_ONCE = 128
@@ -56,8 +57,13 @@ def conditioned(call: Call, evidence: Evidence, recipe: Method) -> Conditioned:
         raise ValueError(f"lam_ratio has {len(recipe.lam_ratio)} numbers; {name} has {levels} levels.")
     facts = {"m": posterior.m, "reason": reason, "evidence": evidence.to_dicts()}
     numbers = [f"{name} {value}" for name, value in recipe.choices.texts().items() if name != "method"]
-    line = f"{posterior.m:g} image{'s' * (posterior.m != 1)}; method {recipe.method}, {', '.join(numbers)}. {reason}"
+    line = f"{counted(posterior.m)}; method {recipe.method}, {', '.join(numbers)}. {reason}"
     return Conditioned(posterior, recipe, facts, (line,))
+
+
+def counted(m: float) -> str:
+    """So many images, in words."""
+    return f"{m:g} image{'s' * (m != 1)}"
 
 
 def ignored(call: Call, evidence: Evidence) -> Evidence:
@@ -173,6 +179,8 @@ def interpolate(call: Call[Interpolate]) -> Result:
         posterior, end, of_end, lines_of_end = conditioned(call, sets[name], asked)
         ends.append(call.engine.draw(posterior, end))
         made.append(end)
+        if recipe.interpolation == "direct":
+            of_end["reason"], lines_of_end = _DIRECT, (_DIRECT,) if name == "a" else ()
         facts[name] = of_end | end.choices.model_dump(exclude_none=True) | {"evidence": read[name].to_dicts()}
         lines += lines_of_end
     a, b = ends

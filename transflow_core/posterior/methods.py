@@ -50,7 +50,9 @@ def resolve(asked: M, posterior: Posterior, looks: Callable[[Posterior], Looks] 
     looks = looks if len(posterior.latents) else None
     found = _saved(posterior) or recommend(posterior, looks and looks(posterior))
     given = {name: value for name, value in asked.choices.changed().items() if name != "method"}
-    return asked.replace(**(dict(found.method) | given)), found.reason
+    alone = given.get("lam_ratio") in (math.inf, (math.inf,))
+    reason = "At an infinite λ/m samples are of the model alone." if alone else found.reason
+    return asked.replace(**(dict(found.method) | given)), reason
 
 
 def along(position: float, m: float = 2.0) -> Method:

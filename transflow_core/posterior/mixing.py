@@ -25,8 +25,10 @@ def mixed(a: Posterior, b: Posterior, how: Literal["add", "subtract", "move"], s
       w = t m_a / m_b. The evidence's mean becomes (ζ̄_a - t ζ̄_b) / (1 - t), of m = (1 - t) m_a images; t is at most 0.9.
     - "move": the first set's images, moved by t of ζ̄_b - ζ̄_a, the difference of the means: Glow's attribute direction.
 
-    In the latter two the images keep their deviations from the mean. Raises ValueError for another way or share, and
-    where prior or likelihood differ.
+    In the latter two the images keep their deviations from the mean. Where images lack levels, "subtract" is an
+    approximation: m counts each image at every level, and where no image of B has one, the mean stays.
+
+    Raises ValueError for another way or share, and where prior or likelihood differ.
     """
     if not 0 <= share <= _MOST[choice(how, "how", _MOST)]:
         raise ValueError(f"the share of {how!r} is a number from 0 to {_MOST[how]:g}, not {share!r}")

@@ -25,8 +25,8 @@ def adapt_flow(
     Args:
         flow: a torch module, which is put into evaluation mode and frozen, or any other object.
         pixels: how intensities become x; default, x is in [0, 1].
-        name, fingerprint: of the prior; the fingerprint is by default taken from pixels and weights, and where there
-            are no weights, from what the flow makes of one image.
+        name, fingerprint: of the prior; the fingerprint is by default taken from its class, levels, pixels and weights,
+            and where there are no weights, from what the flow makes of one image.
 
     Raises:
         ValueError: its latents or images do not have the shapes that it tells.
@@ -56,7 +56,7 @@ def adapt_flow(
             f"and these an image {tuple(back.shape)}; expected (1, {dim}), (1,) and the first shape"
         )
     if fingerprint is None:
-        digest = hashlib.sha256(f"own flow of {pixels}".encode())
+        digest = hashlib.sha256(f"own flow {type(flow).__qualname__} of {pixels}, {flow.latent_shapes}".encode())
         state = flow.state_dict() if isinstance(flow, nn.Module) else {}
         for key in sorted(state):
             digest.update(key.encode() + state[key].detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
