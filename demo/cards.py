@@ -96,11 +96,11 @@ def thumbnails(evidence: Evidence, opened: int | None = None, warns: bool = True
     return f'<div class="cards" role="list" data-roving>{images}</div>' if images else ""
 
 
-def keeping(evidence: Evidence) -> str:
+def keeping(evidence: Evidence, example: bool) -> str:
     """What comes after the thumbnails once they are read: the browser keeps those of one's own for a reload, until the
     visitor unticks the box, also while an example set is in their place. `static/keep.js` reads it."""
-    if evidence.example or not any(image.face for image in evidence):
-        return f'<i data-keep="{"set" if evidence.example else "no"}" hidden></i>'
+    if example or not any(image.face for image in evidence):
+        return f'<i data-keep="{"set" if example else "no"}" hidden></i>'
     return '<label class="keep" data-keep="yes"><input type="checkbox" checked><span></span></label>'
 
 

@@ -170,12 +170,18 @@ class Images(ABC):
         was changed meanwhile, the others are read again. `whole`: look for no faces."""
         new, reading = [Source(file) for file in files], session.state(_Reading).get(self.panel, False)
         with (yield session.queued(self.panel, newest=reading)) as cancel:
-            if reading or self.evidence(session).example:
+            before = self.evidence(session)
+            if reading or before.example:
                 self._put(session, Evidence(prior=prior))
             evidence = self.evidence(session)
             if evidence.prior != prior:
                 new, evidence = [*evidence.sources, *new], Evidence(prior=prior)
             yield from self.read(session, new, evidence, cancel, "never" if whole else "auto")
+            if before.example and not (reading or self.evidence(session).ready or cancel.is_set()):
+                for image in self.evidence(session):
+                    warn(f"{image.name}: {image.problem}")
+                self._put(session, before)  # no file was any good
+                yield self._show(session)
 
     def _put(self, session: Session, evidence: Evidence, opened: int | None = None) -> None:
         """Replace all images, and show the details of the one of this index, if any."""
@@ -195,8 +201,6 @@ class Images(ABC):
         were refused or not read. `around` is for the bar: how many images of other panels were read before, how many
         come after, and since when."""
         session.evidence[self.panel] = evidence = onto
-        if onto.saved is not None:
-            warn(f"The images take the place of {onto.saved_name}.")
         engine, before = self._engines.get(onto.prior), len(onto)
         earlier, later, started = around or (0, 0, time.monotonic())
         early = align != "never"  # looking for faces is what takes long
@@ -210,6 +214,10 @@ class Images(ABC):
             yield self._show(session, bar)
         if evidence.coming:  # it was stopped
             session.evidence[self.panel] = replace(evidence, coming=())
+        if onto.saved is not None and onto.saved is not evidence.saved:
+            warn(f"{evidence.saved_name or 'The images'} took the place of {onto.saved_name}.")
+        elif evidence.saved is not None and before:
+            warn(f"{evidence.saved_name} took the place of your images.")
         for note in evidence.notes:
             warn(note)
         if cancel.by_user:
@@ -245,7 +253,8 @@ class ImageList(Images):
         opened = opened if opened is not None and opened < len(evidence) else None
         shown = details(evidence, opened, self._weighted)
         kept = self._keeps and not reading
-        cards = thumbnails(evidence, opened, self._weighted, kept) + (keeping(evidence) if kept else "")
+        example = bool(evidence.example) or session.state(_Reading).get(self.panel, False)  # it has no name yet
+        cards = thumbnails(evidence, opened, self._weighted, kept) + (keeping(evidence, example) if kept else "")
         return {self._cards: cards, self._details: shown}
 
     def _open(self, session: Session, data: dict) -> Updates:
@@ -406,7 +415,8 @@ class EvidencePanel(ImageList):
     def _choose_example(self, session: Session, data: dict, prior: str) -> Iterator[Updates]:
         """One click replaces all images: an example set is not mixed with others."""
         key = str(data.get("example"))
-        self._remember(session)
+        if key != MINE:  # else these are those that are being read
+            self._remember(session)
         before = session.state(_Own).get(self.panel)
         if key != MINE:
             yield from self.open(session, key, prior)
@@ -459,7 +469,9 @@ class EvidencePanel(ImageList):
         session.state(_Reading)[self.panel] = bool(example)
         try:
             for shown in self.read(session, sources, Evidence(prior=prior), cancel, align):
-                if example and not self.evidence(session).remaining:
+                if example and len(self.evidence(session)) == len(
+                    sources
+                ):  # not where the session was closed meanwhile
                     named = replace(self.evidence(session), example=example)
                     session.evidence[self.panel] = examples.setdefault((prior, example), named)
                 yield shown

@@ -188,6 +188,7 @@ def launch(demo: Page, **options: Any) -> Any:
             pwa=True,  # browsers offer to install the page: a window of its own, with this icon
             app_kwargs={"middleware": [middleware], "routes": [_PREVIEW, _FAR]},
             run_history=False,
+            enable_monitoring=False,  # else whoever asks for it has its key printed
             ssr_mode=False,
             mcp_server=serve_tools(),
             **SERVER,

@@ -30,6 +30,16 @@ def reader():
     return PictureReader()
 
 
+@pytest.mark.parametrize("size", [(4000, 3999), (5472, 4256), (10000, 7900)])
+def test_a_picture_of_up_to_80_megapixels_is_read_in_the_childs_memory(size, tmp_path):
+    """One without a face is searched for longest."""
+    Image.new("RGB", size, "grey").save(tmp_path / "large.jpg")
+    assert (
+        len(PictureReader().submit(tmp_path / "large.jpg", name="large.jpg", size=256, align="auto").result().faces)
+        == 1
+    )
+
+
 @pytest.mark.parametrize("content", ["photograph", "digit", b"no picture"])
 def test_a_child_reads_what_this_process_would(reader, celeba64, content, tmp_path):
     if content == "photograph":

@@ -139,6 +139,10 @@ class Queue:
                 request.set()
             self._advance()
 
+    def heard(self, name: Hashable) -> bool:
+        """Whether somebody waits for the answers of requests of this name, see `awaited`."""
+        return bool(self._awaited[name])
+
     def busy(self, client: Hashable) -> bool:
         """Whether a request of the client runs or waits."""
         with self._changed:
@@ -243,6 +247,9 @@ AGENT = "x-agent"
 # Requests of agents, by address, in front of Gradio: its own client makes their calls, with 40 threads for all of them.
 AGENTS = Queue(each=4, total=32, waiting=64)
 
+# Copies of the page, or of what describes it, by address: each takes a thread, and the interpreter for 0.2 s.
+PAGES = Queue(each=2, total=16, waiting=100)
+
 # By address: requests cost the server's one interpreter ten milliseconds and more before anything is computed, and no
 # queue behind it can share these out. So they wait in front of it, where waiting costs nothing. A click on the page is
 # about ten events, and a class behind one address shares the rate. A call counts as five (`middleware`).
@@ -263,7 +270,7 @@ async def in_thread(client: tuple[Hashable, ...], function: Callable[..., Any], 
 
 def drain(seconds: float) -> None:
     """Accept no more work, drop what waits, and wait so long for what runs; the rest of it is cancelled."""
-    end, queues = time.monotonic() + seconds, (AGENTS, EVENTS, API, EXPORTS, PAGE)
+    end, queues = time.monotonic() + seconds, (AGENTS, PAGES, EVENTS, API, EXPORTS, PAGE)
     for queue in queues:
         queue.close()
     for queue in queues:

@@ -146,6 +146,8 @@ def _call_of(function: Callable) -> Callable:
         event, agent = gradio_compat.current_event(), request.headers.get(AGENT, "")
         names = ("session", request.session_hash), ("event", event), ("agent", agent)
         try:
+            if agent and not API.heard(("agent", agent)):
+                raise Cancelled  # it hung up before
             with refusing(markup=False), await API.request(request.client.host, *names).admitted() as cancel:
                 host = request.client.host
                 if RESULTS.wait(host, 0) is None:

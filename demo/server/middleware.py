@@ -14,6 +14,7 @@ import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from functools import partial
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 from urllib.parse import unquote
@@ -26,7 +27,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from .admission import AGENT, AGENTS, API, EVENTS, RATE, UPLOADS
+from .admission import AGENT, AGENTS, API, EVENTS, PAGES, RATE, UPLOADS, Queue
 from .errors import message_of
 from .files import FILE, Cleanup
 from .html import with_ours
@@ -52,6 +53,19 @@ _MOST_UPLOADS = 200_000
 _DIGEST, _COOKIE, _COOKIES = re.compile(r"/([0-9a-f]{64})"), "transflow_visitor", 4096
 _VISITOR = re.compile(rf"(?:^|;)\s*{_COOKIE}=([0-9a-f]{{32}})(?:;|$)")
 _CALL, _SESSION, _MOST_JOINED = "/gradio_api/call/", re.compile(rb'"session_hash":\s*"(\w{1,40})"'), 2000
+_NAMED = re.compile(r'"(?:session_hash|event_id)": "[^"]{100}')
+_DESCRIPTIONS = ("/config", "/gradio_api/info", "/gradio_api/openapi.json")
+_REFUSED = (
+    # Gradio would, as an open proxy. `gradio_compat` refuses the addresses of files.
+    ("/proxy=", 403, "This server fetches no files of other servers."),
+    # Gradio would keep the film for good, and give it to a decoder that no limit holds.
+    ("/process_recording$", 403, "This server records nothing."),
+    # Other ways for agents, whose calls nobody counts or ends.
+    ("^[^=]*/gradio_api/mcp/(?!schema$)", 404, "Agents use /gradio_api/mcp/, by streamable HTTP."),
+    # Gradio would keep each name for good, or print it.
+    ("^[^=]*/gradio_api/(upload_progress|custom_component)", 404, "This server has no such page."),
+)
+"""Addresses that are refused: a regular expression of the path, a status and the reason."""
 _BODY, _VALUES = 2**23, 10_000
 """Bytes that a request without files may have, such as a few pictures of an agent in base64; and how many values and
 escapes, each of which takes time wherever Gradio reads it. A call with two hundred images has two thousand."""
@@ -95,9 +109,7 @@ class ServerMiddleware:
 
     def __init__(self, app: Callable, files: Cleanup) -> None:
         self._app, self._files, self._uploads = app, files, Uploads()
-        # Gradio's answers to events of pages, by session and number. A browser, or `static/stream.js`, makes a request
-        # again whose answer does not come.
-        self._joined: OrderedDict[tuple[bytes, str], bytes] = OrderedDict()
+        self._joined: OrderedDict[tuple[bytes, str], asyncio.Future[bytes | None]] = OrderedDict()
         self._page = with_ours(app)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -110,7 +122,6 @@ class ServerMiddleware:
         # Gradio hands an agent's headers on to its own endpoint.
         MutableHeaders(scope=scope)["x-forwarded-for"] = caller
         request, begun = Request(scope, receive), False
-        joined: tuple[bytes, str] | None = None
         cookies = "; ".join(request.headers.getlist("cookie"))
         visitor = found[1] if (found := _VISITOR.search(cookies)) else ""
         if len(cookies) > _COOKIES or "\\" in cookies:  # Python takes seconds to read some, and none of them is ours
@@ -119,38 +130,33 @@ class ServerMiddleware:
         uploads, is_page = request.method == "POST" and path.endswith("/upload"), path in ("", scope.get("root_path"))
 
         async def sending(message: Message) -> None:
-            nonlocal begun, joined
+            nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                joined = joined if message["status"] == 200 else None
                 message.setdefault("headers", [])
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
+                if is_page or "/file" in path:  # for this visitor alone
+                    headers["cache-control"] = "private, no-cache"
                 if not visitor and is_page:
                     headers.append("set-cookie", _new_cookie(request))
             elif uploads:
                 count = self._uploads.add(message.get("body", b"").decode("latin-1"), visitor or caller)
                 self._files.size += count * FILE
                 UPLOADS.wait(caller, count * FILE, done=True)
-            elif joined and message.get("body") and not message.get("more_body"):
-                self._joined[joined] = message["body"]
-                if len(self._joined) > _MOST_JOINED:
-                    self._joined.popitem(last=False)
             await send(message)
 
         try:
-            # Gradio would, as an open proxy. `gradio_compat` refuses the addresses of files.
-            if "/proxy=" in path:
-                raise HTTPException(403, "This server fetches no files of other servers.")
-            # Gradio would keep the film for good, and give it to a decoder that no limit holds.
-            if path.endswith("/process_recording"):
-                raise HTTPException(403, "This server records nothing.")
-            if re.match("[^=]*/gradio_api/mcp/(?!schema$)", path):  # other ways, whose calls nobody counts or ends
-                raise HTTPException(404, "Agents use /gradio_api/mcp/, by streamable HTTP.")
+            for address, status, why in _REFUSED:
+                if re.search(address, path):
+                    raise HTTPException(status, why)
+            if path.endswith("/gradio_api/info"):  # of a named page, for which Gradio keeps nobody's address
+                scope["query_string"] = b"page=&" + scope["query_string"]
             agent = secrets.token_hex(16) if request.method == "POST" and path.endswith("/mcp") else ""
             if agent:
                 MutableHeaders(scope=scope)[AGENT] = agent  # Gradio hands it on as well
             waits_for = ("agent", agent) if agent else _waits_for(path, request)
+            app = self._page if request.method == "GET" and is_page else self._app
             receive, visitors = request.receive, {visitor, caller} - {""}
             of_others = self._uploads.of_others(scope["path"], visitors)
             if request.method == "POST":
@@ -161,19 +167,19 @@ class ServerMiddleware:
                     body, receive = await _read(request, caller)
                     number = request.headers.get("x-call", "") if path.endswith("/queue/join") else ""
                     if re.fullmatch("[0-9]{1,9}", number) and (session := _SESSION.search(body)):
-                        joined = session[1], number
-                    if joined in self._joined:  # its answer was lost on the way
-                        answer = Response(self._joined[joined], media_type="application/json")
-                        await answer(scope, receive, sending)
-                        return
+                        app = partial(self._once, (session[1], number))
                     # A long body takes too long for the thread that answers everybody.
-                    of_others |= await run_in_threadpool(lambda: self._uploads.of_others(_plain(body), visitors))
+                    of_others |= await run_in_threadpool(lambda: self._uploads.of_others(_checked(body), visitors))
             if of_others:
                 raise HTTPException(403, "This file is another visitor's: upload your own.")
-            app = self._page if request.method == "GET" and is_page else self._app
-            place = await _place(caller) if agent else contextlib.nullcontext()
-            with place, API.awaited(waits_for), EVENTS.awaited(waits_for):
-                await app(scope, _cancelling(uploads, receive, waits_for), sending)
+            queue = AGENTS if agent else PAGES if is_page or path.endswith(_DESCRIPTIONS) else None
+            place = await _place(queue, caller, request) if queue else contextlib.nullcontext()
+            try:
+                with place, API.awaited(waits_for), EVENTS.awaited(waits_for):
+                    await app(scope, _cancelling(uploads, receive, waits_for), sending)
+            finally:
+                if agent:  # `api` begins none that comes later
+                    API.cancel(waits_for, by_user=False)
         except ClientDisconnect:
             return  # nobody waits for an answer
         except Exception as error:
@@ -183,6 +189,32 @@ class ServerMiddleware:
             status, message = refused
             # As Gradio refuses: its script and its client show `detail`.
             await JSONResponse({"detail": message, "error": message}, status)(scope, receive, sending)
+
+    async def _once(self, event: tuple[bytes, str], scope: Message, receive: Receive, send: Send) -> None:
+        """Gradio's answer to an event of a page, by its session and number. A browser, or `static/stream.js`, makes a
+        request again whose answer does not come: that one gets the first one's."""
+        while (known := self._joined.get(event)) is not None:
+            if (body := await asyncio.shield(known)) is not None:
+                await Response(body, media_type="application/json")(scope, receive, send)
+                return
+        answer = self._joined[event] = asyncio.get_running_loop().create_future()
+        if len(self._joined) > _MOST_JOINED:
+            self._joined.popitem(last=False)
+        status = 0
+
+        async def keeping(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            if status == 200 and message.get("body") and not message.get("more_body") and not answer.done():
+                answer.set_result(message["body"])
+            await send(message)
+
+        try:
+            await self._app(scope, receive, keeping)
+        finally:
+            if not answer.done():  # it was refused
+                self._joined.pop(event, None)
+                answer.set_result(None)
 
     def _count(self, request: Request, caller: str) -> None:
         """Count an upload, or refuse it."""
@@ -204,12 +236,29 @@ async def _in_time(path: str, caller: str) -> None:
     await asyncio.sleep(wait)
 
 
-async def _place(caller: str) -> contextlib.AbstractContextManager:
-    """A place among the agents, once one is free."""
-    admitted = await AGENTS.request(caller).admitted()
-    if error := admitted.come.result():
-        raise HTTPException(503, str(error))
-    return admitted
+async def _place(queue: Queue, caller: str, request: Request) -> contextlib.AbstractContextManager:
+    """A place in a queue, once one is free. Raises ClientDisconnect where the client hangs up before."""
+    place = queue.request(caller)
+    turn, gone = map(asyncio.ensure_future, (place.admitted(), _gone(request)))
+    try:
+        await asyncio.wait((turn, gone), return_when=asyncio.FIRST_COMPLETED)
+        if gone.done():
+            raise ClientDisconnect
+        if error := place.come.result():
+            raise HTTPException(503, str(error))
+        return place
+    except BaseException:
+        queue.remove(place)
+        raise
+    finally:
+        turn.cancel()
+        gone.cancel()
+
+
+async def _gone(request: Request) -> None:
+    """Return once the client has hung up. Its body has come, if it has one."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _spend(caller: str, size: int) -> None:
@@ -237,12 +286,16 @@ async def _read(request: Request, caller: str) -> tuple[bytes, Receive]:
     return bytes(body), again
 
 
-def _plain(body: bytes) -> str:
-    """A body with every escape of JSON undone, where it is JSON."""
+def _checked(body: bytes) -> str:
+    """A body with every escape of JSON undone, where it is JSON. Raises HTTPException for a long name of a session,
+    which Gradio would keep."""
     try:
-        return json.dumps(json.loads(body))
+        plain = json.dumps(json.loads(body))
     except ValueError:
-        return body.decode("latin-1")
+        plain = body.decode("latin-1")
+    if _NAMED.search(plain):
+        raise HTTPException(400, "The name of a session is too long.")
+    return plain
 
 
 def _waits_for(path: str, request: Request) -> tuple[str, str] | None:

@@ -49,14 +49,16 @@
     if (typed(event)) return;
     event.preventDefault();  // else the browser would leave the page and show a file that was dropped beside a drop zone
     at = event;
-    mark(hasFiles(event) && nearest(event));
+    mark(hasFiles(event) ? nearest(event) : null);
   });
   addEventListener('dragleave', event => { if (!event.relatedTarget) mark(null); });
   addEventListener('drop', event => {
     mark(null);
     if (typed(event)) return;
     event.preventDefault();
-    if (hasFiles(event)) add(inputOf(nearest(event)), event.dataTransfer.files);
+    const zone = nearest(event), said = zone?.querySelector('.said');
+    if (hasFiles(event)) add(inputOf(zone), event.dataTransfer.files);
+    else if (said) said.textContent = 'This is no file. Save the picture, and drop its file here.';
   }, true);
   addEventListener('paste', event => {
     const files = [...event.clipboardData?.files ?? []];

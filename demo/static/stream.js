@@ -27,7 +27,9 @@
     for (let wait = 500; ; wait *= 2) {
       try {
         if (doubt) {
-          const {app_id} = await (await plain(new URL('../app_id', url))).json();
+          const answer = await plain(new URL('../app_id', url));
+          if (!answer.ok) throw new Error('no server answers: ' + answer.status);
+          const {app_id} = await answer.json();
           if (app_id !== window.gradio_config?.app_id) location.reload();
           doubt = false;
         }
@@ -93,9 +95,12 @@
       const headers = new Headers(how?.headers ?? what.headers);
       headers.set('x-call', ++calls);
       headers.set('x-trigger', /"trigger_id":(\d+)/.exec(how?.body?.slice?.(-300))?.[1] ?? '');
-      const url = new URL(what.url ?? what, location.href), ask = () => plain(what, {...how, headers});
-      const refused = () => new Response(JSON.stringify({detail: LOST}), {status: 429});
-      const answer = await tried(url, ask).catch(refused), text = await answer.text();
+      const ask = async () => {
+        const answer = await plain(what, {...how, headers});
+        return [answer, await answer.text()];
+      };
+      const refused = () => [new Response('', {status: 429}), JSON.stringify({detail: LOST})];
+      const [answer, text] = await tried(new URL(what.url ?? what, location.href), ask).catch(refused);
       const reply = new Response(text, {status: answer.status, headers: answer.headers});
       // The page handles the answer before a timer runs.
       reply.json = async () => JSON.parse(text);

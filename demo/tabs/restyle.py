@@ -284,8 +284,7 @@ class Restyle:
                 text = "" if style.remaining else _CHOOSE
                 yield shown | {self._slider: plain, self._status: text, self._python: "", self._shell: ""}
                 return
-            if shown:
-                yield shown | {self._slider: plain, self._status: updating(engine.ahead)}
+            yield (shown and shown | {self._slider: plain}) | {self._status: updating(engine.ahead)}
             started = time.perf_counter()
             request = state.request = Request(photograph, style, recipe)
             levels = level_strengths(recipe.strength, recipe.keep_levels, len(engine.prior.levels))

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qsl
 from urllib.request import urlopen
@@ -520,6 +521,33 @@ def test_a_saved_posterior_of_another_model_goes_in_words(panel, monkeypatch):
     assert not panel.evidence(session).ready and panel.evidence(session).prior == TINY
 
 
+@pytest.mark.parametrize("name", ["empty.jpg", "classifier.safetensors"])
+def test_a_file_of_no_use_leaves_the_example_set(panel, engines, monkeypatch, tmp_path, name):
+    said, session, file = [], Session("somebody"), tmp_path / name
+    monkeypatch.setattr("demo.evidence_panel.warn", said.append)
+    done(panel.open(session, "sketch", TINY))
+    before = panel.evidence(session)
+    file.write_bytes(b"")
+    done(panel.add(session, [file], TINY))
+    assert panel.evidence(session) is before and [name in words for words in said] == [True]
+
+
+def test_a_posterior_that_takes_the_place_of_photos_says_so(panel, engines, monkeypatch, tmp_path):
+    said, session = [], Session("somebody")
+    monkeypatch.setattr("demo.evidence_panel.warn", said.append)
+    own = engines.get(TINY).read(squares(2))
+    own.posterior().save(file := tmp_path / "mine.safetensors")
+    session.evidence["style"] = replace(own, prior=TINY)
+    for path, words in (
+        (file, "mine.safetensors took the place of your images."),
+        (file, ""),
+        (EXAMPLES["sepia"][0], "The images took the place of mine.safetensors."),
+    ):
+        said.clear()
+        done(panel.add(session, [path], TINY))
+        assert said == [words] * bool(words) or not words
+
+
 def test_what_was_still_being_read_of_ones_own_is_said_on_the_way_back(panel, engines, monkeypatch):
     said, session = [], Session("somebody")
     monkeypatch.setattr("demo.evidence_panel.report", said.append)
@@ -542,3 +570,30 @@ def test_all_sessions_share_an_example_set(panel, engines):
     for session in (one, two):
         done(panel.open(session, "", TINY))
     assert len(engines.examples) == 1, "what no session has is forgotten"
+
+
+def test_a_session_that_is_closed_while_it_reads_a_set_empties_it_for_nobody(panel, engines, monkeypatch):
+    plain = panel._show
+
+    def closing(session, *reading):
+        shown = plain(session, *reading)
+        if not panel.evidence(session).remaining:
+            session.evidence.clear()  # as `close` does
+        return shown
+
+    engines.examples.clear()
+    one, two = Session("one"), Session("two")
+    with monkeypatch.context() as patch:
+        patch.setattr(panel, "_show", closing)
+        done(panel.open(one, "sketch", TINY))
+    done(panel.open(two, "sketch", TINY))
+    assert len(panel.evidence(two)) == len(example_sets()["sketch"].files)
+
+
+def test_an_example_set_is_never_taken_for_ones_own(panel, engines):
+    """Not by the first who reads it, either."""
+    engines.examples.clear()
+    session = Session("one")
+    panel._keeps = True
+    assert not [one for one in done(panel.open(session, "sketch", TINY)) if 'data-keep="yes"' in one[panel._cards]]
+    assert 'data-keep="set"' in panel._images(session)[panel._cards]

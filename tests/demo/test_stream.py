@@ -122,6 +122,14 @@ CONVERSATIONS = {
         "took b, process_generating b 1, process_generating a 1",
         1,
     ),
+    "a request whose answer breaks off is made again": (
+        """join('b'); await settle();
+        serve.joins.b.done(new Response(new ReadableStream({start: end => end.error(new TypeError('lost'))})));
+        delete serve.joins.b; while (!serve.joins.b) await settle(); serve.answer('b'); await settle();
+        serve.send(serve.event('process_completed', 'b'))""",
+        "took b, process_completed b",
+        1,
+    ),
     "a request that never comes through holds nothing up for good": (
         """join('b'); await settle();
         serve.send(serve.event('process_generating', 'b', 1), serve.event('process_generating', 'a', 1));

@@ -21,8 +21,9 @@ MAX_BYTES = 128 * 2**20
 MAX_PIXELS = 80_000_000
 """Largest size that is decoded, in pixels: 50-megapixel phones pass, and Pillow's own warning is never reached."""
 
-REDUCED_ABOVE = 24_000_000
-"""An image of more pixels is reduced to half its width and height. No face detector looks at more."""
+REDUCED_ABOVE = 16_000_000
+"""An image of more pixels is reduced to half its width and height, or a quarter: no detector looks at more, and what
+reads strangers' pictures has no memory for more."""
 
 _MAX_ASPECT = 50  # a panorama has 10
 # Converting a strip takes 20 bytes a pixel beside the image, 32 for 32-bit greys.
@@ -87,8 +88,8 @@ def load_image(source: Source | Image.Image, *, name: str | None = None) -> Imag
     Reads JPEG, PNG, WebP, HEIC/HEIF, AVIF, GIF, TIFF, BMP and PNM, by the content and not the suffix. Of several frames
     the first (HEIF: the primary) is taken. Transparent images are composited on white. Colour profiles are converted.
     Greys of 16 bits are scaled by their format's range, 32-bit integers and floats by the range that their values
-    suggest: [0, 1] (floats only), [0, 255], [0, 65535], else from least to greatest. An image of over 24 megapixels
-    comes out at half its width and height.
+    suggest: [0, 1] (floats only), [0, 255], [0, 65535], else from least to greatest. An image of over 16 megapixels
+    comes out at half its width and height, one of over 64 at a quarter.
 
     Args:
         source: a path, the bytes of a file, a binary file object (read from where it stands) or a PIL image; else
@@ -106,7 +107,7 @@ def load_image(source: Source | Image.Image, *, name: str | None = None) -> Imag
     with image_errors(name):
         image = source if isinstance(source, Image.Image) else open_image(data, name)
         _check_size(image, name)
-        divisor = 2 if image.width * image.height > REDUCED_ABOVE else 1
+        divisor = next(by for by in (1, 2, 4) if image.width * image.height <= REDUCED_ABOVE * by**2)
         if divisor > 1 and data and image.format in ("JPEG", "MPO"):  # libjpeg decodes at half the size
             image.draft(None, (image.width // divisor, image.height // divisor))
             divisor = 1

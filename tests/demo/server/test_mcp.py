@@ -5,7 +5,10 @@ import base64
 import contextlib
 import io
 import json
+import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -115,7 +118,8 @@ def test_what_is_no_picture_is_refused_in_words(tools_of, given, why):
 
 def asked(number, name="align", **given):
     """A call of an agent, as it is sent."""
-    params = {"name": name, "arguments": {"prior": "tiny.safetensors", "align": "never"} | given}
+    align = {"align": "never"} if name == "align" else {}
+    params = {"name": name, "arguments": {"prior": "tiny.safetensors", **align, **given}}
     return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
 
 
@@ -136,8 +140,39 @@ def test_an_agent_that_hangs_up_ends_its_call(agent, hold):
     assert held.cancelled.wait(TIMEOUT)
 
 
-def test_agents_that_wait_delay_nobody_else(agent, hold, served):
+def test_an_agent_that_hangs_up_at_once_or_while_it_waits_is_forgotten(agent, hold, served, monkeypatch):
+    monkeypatch.setattr(admission.AGENTS, "each", 1)
+    held, request = hold("faces"), json.dumps(asked(1, images=[picture("red")])).encode()
+    address = urlsplit(served)
+
+    def send():
+        line = socket.create_connection((address.hostname, address.port))
+        head = f"POST /gradio_api/mcp/ HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: {len(request)}\r\n"
+        head += "Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\n\r\n"
+        line.sendall(head.encode() + request)
+        return line
+
+    with contextlib.closing(send()):
+        assert held.begun.wait(TIMEOUT)
+        waiting = [send() for _ in range(8)]
+        waited(lambda: len(admission.AGENTS._requests) == 9)
+        for line in waiting:
+            line.close()
+        waited(lambda: len(admission.AGENTS._requests) == 1)
+    waited(lambda: not admission.AGENTS._requests and not admission.API._requests)
+    monkeypatch.setattr(admission.AGENTS, "each", 4)
+    for seconds in (0, 0.005, 0.01, 0.02, 0.04):  # before its call has begun, and after
+        line = send()
+        time.sleep(seconds)
+        line.close()
+        waited(lambda: not admission.AGENTS._requests and not admission.API._requests)
+    assert '"isError":false' in agent(1).post("/gradio_api/mcp/", json=asked(1, "info")).text
+    assert not admission.API._requests, "no call runs for nobody"
+
+
+def test_agents_that_wait_delay_nobody_else(agent, hold, served, monkeypatch):
     """Gradio's own way holds one of the 40 threads that all requests share."""
+    monkeypatch.setattr(admission.AGENTS, "total", 48)
     held, request = hold("faces"), asked(1, images=[picture("red")])
     with ThreadPoolExecutor(48) as threads:
         clients = [agent(number) for number in range(12)]

@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -20,12 +21,12 @@ from starlette.testclient import TestClient
 from benchmarks.visitors import Visitor
 from demo import build, gradio_compat, launch
 from demo.server import admission, files, middleware
-from demo.server.admission import EVENTS, RateLimit
+from demo.server.admission import EVENTS, Queue, RateLimit
 from demo.server.middleware import ServerMiddleware
 from demo.server.state import Session
 from demo.tabs.studio_results import View
 
-from ...helpers import EXAMPLES, TIMEOUT
+from ...helpers import EXAMPLES, TIMEOUT, apart
 from ..conftest import FILE, TINY, begun, uploaded, waited
 
 FACE = EXAMPLES / "sepia" / "sepia_00.png"
@@ -276,6 +277,7 @@ def test_a_picture_of_the_camera_meets_the_limits_of_pictures_and_is_kept_as_a_f
     header = struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
     data = b"\x89PNG\r\n\x1a\n" + header + b"\0\0\0\0IEND\xaeB`\x82"
     visitor = Visitor(served_small)
+    visitor.happens("evidence-clear", "click")
     (file,) = visitor.upload([("image.png", data)])
     with mock.patch("PIL.Image.open", side_effect=AssertionError):
         visitor.happens("evidence-camera", "input", value=file)
@@ -370,6 +372,49 @@ def test_no_film_is_taken(http):
     assert http.post("/gradio_api/process_recording", files=film).status_code == 403
 
 
+@pytest.mark.parametrize("path", ["upload_progress?upload_id=x", "custom_component/x/client/a/b.js"])
+def test_gradio_keeps_and_prints_no_names_of_strangers(http, path):
+    answer = http.get(f"/gradio_api/{path}")
+    assert answer.status_code == 404 and "no such page" in answer.text
+
+
+def test_who_asks_first_does_not_choose_the_address_of_the_api(http):
+    for headers in ({"x-forwarded-host": "evil.example"}, {}):
+        answer = http.get("/gradio_api/info", headers=headers)
+        assert "evil.example" not in answer.text or headers
+    assert "/sample" in answer.json()["named_endpoints"]
+
+
+def test_nobody_watches_the_page(http):
+    assert http.get("/monitoring").status_code == 403
+
+
+@pytest.mark.parametrize("name", ["session_hash", "event_id"])
+def test_a_session_has_no_long_name(http, name):
+    body = {"data": [], "fn_index": 0, "session_hash": "x"} | {name: "x" * 1000}
+    answer = http.post("/gradio_api/queue/join", json=body)
+    assert answer.status_code == 400 and "too long" in answer.text
+
+
+def test_copies_of_the_page_wait_for_one_another_alone(monkeypatch):
+    """Each takes a thread for a while."""
+    monkeypatch.setattr(middleware, "PAGES", queue := Queue(each=1, waiting=1))
+    holding = queue.request("8.8.8.8")
+    apart(asyncio.run, holding.admitted())
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(behind().get, "/config")
+        waited(lambda: len(queue._requests) == 2)
+        assert behind().get("/config").status_code == 503 and behind("9.9.9.9").get("/config").status_code == 200
+        queue.remove(holding)
+        assert first.result().status_code == 200
+    assert not queue._requests
+
+
+def test_a_cache_keeps_nobodys_pictures(http):
+    for path in ("/", f"/gradio_api/file={uploaded(http)['path']}"):
+        assert http.get(path).headers["cache-control"] == "private, no-cache"
+
+
 PASSED_ON = [
     "file=https://x.com/x",
     "file=http%3A//x.com/x",
@@ -395,13 +440,15 @@ def test_a_cookie_that_takes_long_to_read_is_not_read(opened):
 
 
 def test_an_event_whose_answer_was_lost_runs_once(http):
-    """A browser, or `stream.js`, sends it again."""
+    """A browser, or `stream.js`, sends it again, perhaps before the server knows that the answer is lost."""
     calls = dict(json={"data": [TINY], "session_hash": "lost"}, headers={"x-call": "1"})
     info = next(one for one in http.get("/config").json()["dependencies"] if one["api_name"] == "info")
     calls["json"]["fn_index"] = info["id"]
-    first, again = (http.post("/gradio_api/queue/join", **calls).json()["event_id"] for _ in range(2))
+    call = lambda _: http.post("/gradio_api/queue/join", **calls).json()["event_id"]  # noqa: E731
+    with ThreadPoolExecutor(4) as threads:
+        (first,) = {*threads.map(call, range(4)), call(0)}
     calls["headers"] = {"x-call": "2"}
-    assert first == again != http.post("/gradio_api/queue/join", **calls).json()["event_id"]
+    assert call(0) != first
 
 
 def test_a_size_of_the_icon_that_there_is_not_is_no_full_disk(http):
