@@ -31,7 +31,8 @@ element.addEventListener('keydown', event => {
     send(close);
   }
 });
-// A change replaces the control with the focus, too: the same control gets it again, or the image that moved there.
+// A change replaces the control with the focus, too: the same control gets it again, or the image that moved there; where
+// the details are closed, a thumbnail.
 // The details of another image come into sight: they may be far below its thumbnail.
 let focused = null, shown;
 const controls = () => [...element.querySelectorAll('[data-action]:not([tabindex="-1"].remove)')];
@@ -44,5 +45,7 @@ new MutationObserver(() => {
   if (!focused || focused.isConnected || document.activeElement !== document.body) return;
   const {dataset: {action, index}, value} = focused;
   const same = controls().filter(one => one.dataset.action === action);
-  (same.find(one => one.dataset.index === index && (one.type === 'number' || one.value === value)) ?? same.at(-1))?.focus();
+  const thumbnails = [...document.querySelectorAll('.cards .open')].filter(one => one.offsetParent);
+  (same.find(one => one.dataset.index === index && (one.type === 'number' || one.value === value)) ?? same.at(-1) ??
+    thumbnails.find(one => one.dataset.index === index) ?? thumbnails.at(-1))?.focus();
 }).observe(element, {childList: true, subtree: true});

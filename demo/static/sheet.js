@@ -5,7 +5,7 @@ const find = selector => element.querySelector(selector);
 const picture = find('.stage img'), cells = find('.cells'), large = find('.large'), face = find('.large img');
 const canvases = [find('.stage canvas'), find('.large canvas')], compare = find('.compare'), badge = find('.badge');
 let sheet = null, strip = null, sprite = null, stripVersion = 0, sheetVersion = 0, at = 0, full = null, sample = null, pins = [];
-let comparing = false;
+let comparing = false, left = null;
 
 // The sheet and what moves over it --------------------------------------------------------------------------------
 
@@ -130,11 +130,18 @@ const showFace = value => {  // first cut from the sheet, and a moment later at 
     find('.closest img').src = near.src; find('.closest img').alt = near.text;
     find('.closest b').textContent = near.distance;
   }
-  for (const button of element.querySelectorAll('.needs')) button.disabled = !complete;
+  for (const button of element.querySelectorAll('.needs')) {
+    if (!complete && button === document.activeElement) left = button;
+    button.disabled = !complete;
+  }
   for (const button of element.querySelectorAll('[data-do=more], [data-do=larger]')) {
     button.disabled ||= value.index === undefined;  // pinned, and perhaps of another sheet
   }
   find('[data-do=pin]').textContent = pins.some(pin => pin.src === value.src) ? 'Let it go' : 'Keep it in sight';
+  if (complete && left) {  // it lost the focus as it was disabled
+    if (document.activeElement === document.body) left.focus();
+    left = null;
+  }
   if (comparing && compares()) overlay(strip.at.length, badge.textContent);
 };
 const choose = index => {

@@ -4,7 +4,7 @@ import pytest
 
 from ..helpers import frames
 from .conftest import ARTIFACTS, EXAMPLES, choose_example, opened, researchers, says
-from .test_studio import wait_samples
+from .test_studio import another_sheet, sheet, upload, wait_samples, wait_status
 
 # Contrast, names, order and targets of 24 pixels; "minor" ones are matters of taste.
 OPTIONS = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
@@ -140,6 +140,25 @@ def test_the_slider_is_ten_keys_from_the_top(studio):
             page.keyboard.press(key)
         assert page.input_value("#closeness-range") == value
     researchers(page)
+
+
+def test_the_focus_stays_near_what_was_closed_or_removed_or_waits(studio):
+    page = studio
+    upload(page, EXAMPLES["sepia"][:4], used=4)
+    for action in ("open", "remove"):
+        page.focus("#evidence-cards .open")
+        page.keyboard.press("Enter")
+        page.focus(f"#evidence-details [data-action={action}]")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#evidence-details .details", state="detached")
+        page.wait_for_function("document.activeElement.matches('#evidence-cards .open')")
+    wait_status(page, "m = 3")
+    page.wait_for_selector("#sheet [data-do=more]:not([disabled])")
+    page.focus("#sheet [data-do=more]")
+    before = sheet(page)
+    page.keyboard.press("Enter")
+    another_sheet(page, before)
+    page.wait_for_function("document.activeElement.dataset.do === 'more'")
 
 
 @pytest.fixture
