@@ -121,11 +121,15 @@ def _whole(image: Image.Image, size: int, how: str, missed: bool = False) -> Ali
     return AlignedFace(_resized(image, size, square), square, None, how, "whole", similarity, missed=missed)
 
 
-def _resized(image: Image.Image, size: int, box: tuple[int, int, int, int] | None = None) -> Image.Image:
-    """The square `box` of a picture, or all of it, at another size."""
-    if image.size == (size, size):
-        return image.copy()
-    return image.resize((size, size), Image.Resampling.LANCZOS, box, reducing_gap=3.0)  # as good, four times as fast
+def _resized(image: Image.Image, size: int, square: tuple[int, int, int, int] | None = None) -> Image.Image:
+    """A square of a picture, by default all of it, at another size.
+
+    First by whole pixels: it is as good, four times as fast, and needs no copy of the square.
+    """
+    left, _, right, _ = square = square or (0, 0, *image.size)
+    factor = max(1, int((right - left) / size / 3))
+    side = (right - left) / factor
+    return image.reduce(factor, square).resize((size, size), Image.Resampling.LANCZOS, (0, 0, side, side))
 
 
 def _aligned(image: Image.Image, size: int, face: Detection, index: int, count: int) -> AlignedFace:
