@@ -54,12 +54,25 @@
     mark(hasFiles(event) ? nearest(event) : null);
   });
   addEventListener('dragleave', event => { if (!event.relatedTarget) mark(null); });
-  addEventListener('drop', event => {
+  // The files of a folder and its folders, by name; without those that are hidden.
+  const filesIn = async entry => {
+    if (entry.isFile) return [await new Promise((done, fail) => entry.file(done, fail))];
+    const reader = entry.createReader(), found = [];
+    for (let some = [0]; some.length;) {  // a hundred at a time
+      some = await new Promise((done, fail) => reader.readEntries(done, fail));
+      found.push(...some);
+    }
+    const shown = found.filter(({name}) => !name.startsWith('.')).sort((a, b) => a.name.localeCompare(b.name));
+    return (await Promise.all(shown.map(filesIn))).flat();
+  };
+  addEventListener('drop', async event => {
     mark(null);
     if (typed(event)) return;
     event.preventDefault();
     const zone = nearest(event), said = zone?.querySelector('.said');
-    if (hasFiles(event)) add(inputOf(zone), event.dataTransfer.files);
+    const dropped = [...event.dataTransfer?.items ?? []].map(item => item.webkitGetAsEntry?.()).filter(Boolean);
+    if (dropped.some(one => one.isDirectory)) add(inputOf(zone), (await Promise.all(dropped.map(filesIn))).flat());
+    else if (hasFiles(event)) add(inputOf(zone), event.dataTransfer.files);
     else if (said) said.textContent = 'This is no file. Save the picture, and drop its file here.';
   }, true);
   addEventListener('paste', event => {

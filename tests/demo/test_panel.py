@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qsl
@@ -45,6 +46,14 @@ DROP_JS = """
   return (document.elementFromPoint(x, y) ?? document.body).dispatchEvent(event);
 }
 """
+ADDRESS_JS = """
+() => {
+  const given = new DataTransfer();
+  given.setData('text/uri-list', 'https://example.org/a.png');
+  for (const kind of ['dragover', 'drop'])
+    document.body.dispatchEvent(new DragEvent(kind, {bubbles: true, cancelable: true, dataTransfer: given}));
+}
+"""
 # A browser whose tab keeps nothing.
 FULL_JS = """
 const plain = Storage.prototype.setItem;
@@ -81,6 +90,14 @@ def details(page, words):
 def has(page, words):
     """Wait until the panel's status is these words."""
     page.wait_for_function("words => document.querySelector('#evidence-status')?.innerText.trim() === words", arg=words)
+
+
+def drop_from_the_desktop(page, path):
+    """As a hand does it: a folder, too."""
+    session, box = page.context.new_cdp_session(page), page.locator("#evidence-files").bounding_box()
+    data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": box["x"] + 5, "y": box["y"] + 5, "data": data})
 
 
 @pytest.fixture
@@ -399,7 +416,7 @@ def test_faces_of_a_picture_are_chosen(studio, group):
     assert mark["y"] + mark["height"] <= button["y"]
 
 
-def test_files_dropped_or_pasted_anywhere_become_evidence(studio):
+def test_files_dropped_or_pasted_anywhere_become_evidence(studio, tmp_path):
     page = studio
     assert not drop(page, "dragover", EXAMPLES["sepia"][:1], at=(1200, 600))
     assert page.locator("body.drags").count() == 1 and page.locator("#evidence-files.dropping").count() == 1
@@ -408,6 +425,15 @@ def test_files_dropped_or_pasted_anywhere_become_evidence(studio):
     assert page.locator("body.drags").count() == 0
     drop(page, "paste", EXAMPLES["greyscale"][:1])
     wait_status(page, "m = 3 ")
+    (tmp_path / "of" / "friends").mkdir(parents=True)
+    for file, name in zip(EXAMPLES["greyscale"][1:4], ("2.png", "1.png", ".3.png"), strict=True):
+        shutil.copyfile(file, tmp_path / "of" / "friends" / name)
+    drop_from_the_desktop(page, tmp_path / "of")
+    wait_status(page, "m = 5 ")
+    names = [card.get_attribute("title").split(":")[0] for card in page.locator("#evidence-cards .open").all()]
+    assert names[3:] == ["1.png", "2.png"]
+    page.evaluate(ADDRESS_JS)  # a picture of another page
+    says(page, "#evidence-files .said", "This is no file.")
     # In a tab with several drop zones it is the one below the pointer.
     page.get_by_role("tab", name="Interpolate").click()
     cards = "n => document.querySelectorAll('#side-b-cards .card').length === n"
