@@ -247,8 +247,9 @@ AGENT = "x-agent"
 # Requests of agents, by address, in front of Gradio: its own client makes their calls, with 40 threads for all of them.
 AGENTS = Queue(each=4, total=32, waiting=64)
 
-# Copies of the page, or of what describes it, by address: each takes a thread, and the interpreter for 0.2 s.
-PAGES = Queue(each=2, total=16, waiting=100)
+# Copies of the page, or of what describes it, by address: each takes a thread, and the interpreter for 0.2 s. In all
+# there is no limit: who reads slowly keeps a place.
+PAGES = Queue(each=2, waiting=100)
 
 # By address: requests cost the server's one interpreter ten milliseconds and more before anything is computed, and no
 # queue behind it can share these out. So they wait in front of it, where waiting costs nothing. A click on the page is
