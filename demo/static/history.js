@@ -94,6 +94,11 @@ element.addEventListener('click', event => {
   if (event.target.matches('.share')) share();
   actions[event.target.dataset.do]?.(event.target);
 });
+// What was on its way when the line broke is lost.
+document.addEventListener('line-lost', () => {
+  if (now === null) location.reload();
+  else if (coming()) ask(history.state);
+});
 // Share: the server draws a card of the samples. Own photos are in no link.
 const tick = dialog.querySelector('input'), shown = dialog.querySelector('img'), say = dialog.querySelector('p');
 let card = null, asked = 0;

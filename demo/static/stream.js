@@ -8,7 +8,8 @@
 // So here the page has one stream for good, and opens the server's streams behind it as needed. A message waits, with
 // all that come after, until the page knows the id of its request and has set the answers to other requests.
 // Where the line is gone for a moment, as in a tunnel, Gradio's page loads itself anew, and all that is in it is lost.
-// Here a request is made again for some seconds; the server knows one that it has already (`middleware.py`).
+// Here a request is made again for some seconds; the server knows one that it has already (`middleware.py`). What was
+// being answered is over: the page hears so, and returns to its last state (history.js).
 {
   const plain = window.fetch.bind(window), bytes = new TextEncoder();
   const head = /^data:\s*\{"msg":\s*"(\w+)",\s*"event_id":\s*(?:"([^"]*)"|null)/;
@@ -55,6 +56,19 @@
       line.page.enqueue(bytes.encode(text + '\n\n'));
     }
   };
+  // The line broke. What the server was answering is lost: it drops that.
+  const lose = own => {
+    doubt = true;
+    let visible = true;  // once
+    for (const id of going) {
+      const message = {msg: 'process_completed', event_id: id, success: false, output: {error: LOST, visible}};
+      own.messages.push({text: 'data: ' + JSON.stringify(message), id, over: true});
+      visible = false;
+    }
+    pass();
+    document.dispatchEvent(new Event('line-lost'));
+    return true;
+  };
   // Reads a stream of the server until the server or a proxy ends it. Returns whether there was any message.
   const read = async (own, body) => {
     let rest = '', any = false;
@@ -79,7 +93,7 @@
         const {ok, status, body} = answer ?? await tried(own.request.url, () => plain(own.request.clone()));
         if (!ok) throw new Error('the stream is refused: ' + status);
         answer = null;
-        if (!await read(own, body)) throw new Error('the stream is empty');
+        if (!await read(own, body).catch(() => lose(own))) throw new Error('the stream is empty');
       }
       own.followed = false;
     } catch (error) {

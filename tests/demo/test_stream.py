@@ -1,6 +1,7 @@
 """The page gets all messages about its requests, in order, over a slow line as well (`static/stream.js`)."""
 
 import contextlib
+import threading
 import time
 
 import gradio as gr
@@ -9,6 +10,8 @@ import pytest
 from demo.server.admission import EVENTS
 from demo.server.events import number_last, on
 from demo.static import static
+from transflow_core.compute import check
+from transflow_core.engine import Engine
 
 from .conftest import EXAMPLES, opened
 from .test_studio import upload, wait_status
@@ -154,12 +157,14 @@ CONVERSATIONS = {
         "took b, process_generating a 1, process_generating b 2",
         1,
     ),
-    "a broken line is an error, and a new one works": (
-        """serve.streams.at(-1).error(new TypeError('lost')); await settle(); heard.push(ended); ended = '';
-        join('b'); await settle(); serve.answer('b'); await settle(); listen(); await settle();
+    "where the line breaks, what was being answered is over, and the stream stays": (
+        """document.addEventListener('line-lost', () => heard.push('lost'));
+        serve.streams.at(-1).error(new TypeError('lost')); await settle();
+        heard.splice(1, heard.length, ...heard.slice(1).map(one => one.replace('[object Object]', 'an error')));
+        join('b'); await settle(); serve.answer('b'); await settle();
         serve.send(serve.event('process_completed', 'b'))""",
-        "broken, took b, process_completed b",
-        None,
+        "lost, process_completed a an error, took b, process_completed b",
+        2,
     ),
 }
 
@@ -263,4 +268,45 @@ def test_a_line_that_is_gone_for_a_moment_takes_nothing_away(page, served_small)
         page.press("#seed input", "Enter")
     page.context.set_offline(False)
     wait_status(page, "seed 1")
+    assert page.evaluate("window.same") and page.locator("#evidence-cards .open").count() == 2
+
+
+# `breaks()` breaks the stream of answers, as in a tunnel.
+BREAKS = """
+{
+  const plain = window.fetch;
+  window.fetch = async (what, how) => {
+    const answer = await plain(what, how);
+    if (!String(what.url ?? what).includes('/queue/data')) return answer;
+    const through = new TransformStream({start: to => { window.breaks = () => to.error(new TypeError('gone')); }});
+    return new Response(answer.body.pipeThrough(through), {status: answer.status, headers: answer.headers});
+  };
+}
+"""
+
+
+def test_a_line_that_breaks_while_samples_are_drawn_leaves_those_before(page, served_small, monkeypatch):
+    page.add_init_script(BREAKS)
+    opened(page, served_small)
+    upload(page, EXAMPLES["sepia"][:2], used=2)
+    wait_status(page, "seed 0")
+    page.evaluate("window.same = true")
+    sample, lost = Engine.sample, threading.Event()
+
+    def waits(engine, sampler, n, **how):
+        while how["seed"] == 5 and not lost.wait(0.01):
+            check(how["cancel"])
+        return sample(engine, sampler, n, **how)
+
+    monkeypatch.setattr(Engine, "sample", waits)
+    page.fill("#seed input", "5")
+    page.press("#seed input", "Enter")
+    page.wait_for_function("document.querySelector('#samples-status').innerText.includes('updating')")
+    page.evaluate("breaks()")
+    page.get_by_text("The connection was interrupted. Try again.").first.wait_for()
+    wait_status(page, "seed 0")
+    lost.set()
+    page.fill("#seed input", "6")
+    page.press("#seed input", "Enter")
+    wait_status(page, "seed 6")
     assert page.evaluate("window.same") and page.locator("#evidence-cards .open").count() == 2
