@@ -1,11 +1,13 @@
 // After cards.js: a reload keeps one's own photos, in the storage of this tab of the browser. It ends with the tab. While
 // an example set is in their place, "kept" tells mine.js of them.
 const stored = work => { try { return work(sessionStorage) ?? true; } catch { return false; } };  // it may be blocked
+let seen = false;
 const keep = () => {
   const mark = element.querySelector('[data-keep]'), box = mark?.querySelector('input');
   if (!mark) return;  // they are still being read
   if (box) box.checked = !stored(store => store.getItem('forget') === 'yes');
-  if (box ? !box.checked : mark.dataset.keep === 'no') stored(store => store.removeItem('photos'));
+  seen ||= mark.dataset.keep !== 'no';  // else the page opened without images
+  if (box ? !box.checked : seen && mark.dataset.keep === 'no') stored(store => store.removeItem('photos'));
   const first = box ? null : stored(store => JSON.parse(store.getItem('photos') ?? '[[]]')[0]);
   document.dispatchEvent(new CustomEvent('kept', {detail: first?.[2]}));
   if (!box) return;

@@ -120,7 +120,7 @@ def test_ten_files_of_which_two_are_broken_and_others_are_refused(studio, served
     upload(page, [*files, *(str(tmp_path / name) for name in ("empty.png", "torn.jpg", "note.txt"))], used=8)
     said = "#evidence-files .said"
     assert page.inner_text(said) == "note.txt is no picture."
-    assert page.inner_text("#evidence-files .stays").startswith("They never leave this computer.")
+    assert page.inner_text("#evidence-files .stays").startswith("Your photos never leave this computer.")
     assert page.locator(CARDS).count() == 10 and "8 of 10" in page.inner_text("#evidence-status")
     problems = page.locator("#evidence-cards .card.problem .open")
     assert problems.count() == 2 and "empty.png: skipped: " in problems.first.get_attribute("title")
@@ -255,6 +255,13 @@ def test_a_reload_keeps_ones_own_while_a_set_is_in_their_place(page, served_smal
     page.click("#evidence-clear")  # with those that the browser keeps
     has(page, "No images yet. These samples come from the model alone.")
     assert page.evaluate("sessionStorage.getItem('photos')") is None and not page.is_visible(mine)
+    # A page that opens without images was not asked to forget any.
+    upload(page, EXAMPLES["sepia"][:2], used=2)
+    page.wait_for_url(re.compile("example=own"))
+    page.goto(f"{served_small}/?example=none")
+    has(page, "No images yet. These samples come from the model alone.")
+    page.click(mine)
+    wait_status(page, "m = 2 ")
 
 
 def test_the_details_of_an_image_come_into_sight(studio):
@@ -402,6 +409,7 @@ def test_faces_of_a_picture_are_chosen(studio, group):
     # By one click on its card, too.
     upload(page, [group, EXAMPLES["sepia"][0]], used=2)
     assert page.locator(f"{CARDS} .all").all_inner_texts() == ["1 of 2\nuse all"]
+    says(page, "#evidence-status", "2 pictures; 1 other face is not used")
     page.click(f"{CARDS} .all")
     wait_status(page, "m = 3 ")
     assert page.locator(CARDS).count() == 3 and not page.locator(f"{CARDS} .all").count()
