@@ -135,7 +135,7 @@ class Hands:
             "cards": len(shelf),
             "sheet": data_uri(sheet_picture(result.pictures)),
             "covered": False,
-            "address": "?" + address_of(request, FIRST),
+            "address": "?" + address_of(request, FIRST, state.chosen),
         }
         wrong = [
             f"{key} is {shown[key]!r:.60}, not {value!r:.60}" for key, value in expected.items() if shown[key] != value

@@ -44,7 +44,9 @@ def summary(evidence: Evidence, nothing: str = NOTHING) -> str:
     used, total = len(evidence.used), len(evidence)
     text = f"<b>{used}</b> picture{'s' * (used > 1)}"
     if used < total:
-        text = f"<b>{used} of {total}</b> pictures are in use"
+        text = f"<b class='some'>{used} of {total}</b> pictures are in use"
+    if others := _unused(evidence):
+        text += f"; <span class='some'>{others} other face{'s are' if others > 1 else ' is'} not used</span>"
     weights = zip(evidence, evidence.effective_weights, strict=True)
     if less := sum(image.used and weight < image.weight for image, weight in weights):
         text += f"; {less} {'count' if less > 1 else 'counts'} less, unlike a photo"
@@ -148,6 +150,15 @@ def _others(evidence: Evidence, index: int) -> str:
     )
 
 
+def _unused(evidence: Evidence) -> int:
+    """How many faces there are besides in the pictures of which one is in use."""
+    return sum(
+        sum(face.placement != "whole" for face in image.picture.faces) - len(used)
+        for index, image in enumerate(evidence)
+        if (used := faces_in_use(evidence, index)) and min(used.values()) == index
+    )
+
+
 def _roving(index: int) -> str:
     """Tab reaches one button of a group, and arrow keys the others (`static/anywhere.js`)."""
     return f' data-stop tabindex="{-1 if index else 0}"'
@@ -169,8 +180,8 @@ def details(evidence: Evidence, index: int | None, weighted: bool = True) -> str
     image = evidence[index]
     name, state = escape(image.name), _state(image, weighted and image.is_outlier)
     parts = [f'<div class="name">{name}</div><div class="verdict">{escape(image.summary)}</div>']
-    parts += [_outlier(evidence, index, weighted), _faces(image, index), _weight(evidence, index) if weighted else ""]
-    parts += [_numbers(image), _painting(evidence, index)]
+    parts += [_outlier(evidence, index, weighted), _faces(evidence, index)]
+    parts += [_weight(evidence, index) if weighted else "", _numbers(image), _painting(evidence, index)]
     parts += [_buttons(_button("remove", index, "Remove"), _button("open", index, "Close"))]
     return (
         f'<section class="details {state}" aria-label="{name}">{_picture(evidence, index)}'
@@ -254,7 +265,8 @@ def _outlier(evidence: Evidence, index: int, weighted: bool) -> str:
     return f'<p class="hint"><strong class="warn">{text}</strong></p>{_buttons(button)}'
 
 
-def _faces(image: EvidenceImage, index: int) -> str:
+def _faces(evidence: Evidence, index: int) -> str:
+    image = evidence[index]
     faces = [face for face in image.picture.faces if face.placement != "whole"]
     if image.face is None or not faces:
         return ""
@@ -262,7 +274,8 @@ def _faces(image: EvidenceImage, index: int) -> str:
     if len(faces) == 1:
         return _buttons(whole)
     hint = f'<p class="hint">{len(faces)} faces. Click a face in the picture to use it or not.</p>'
-    return hint + _buttons(_button("face", index, f"Use all {len(faces)} faces", "all"), whole)
+    every = _button("face", index, f"Use all {len(faces)} faces", "all") if _others(evidence, index) else ""
+    return hint + _buttons(every, whole)
 
 
 def _painting(evidence: Evidence, index: int) -> str:

@@ -41,8 +41,8 @@ from .static import static
 CARDS_JS, EXAMPLES_JS, _KEEP_JS = static("cards.js"), static("examples.js"), static("keep.js")
 # Files go when nobody uses them, and are so old (`files.Cleanup`); a page that is open uses its own.
 _STAYS = (
-    f"<p class='stays'>They stay on this server while this page is open, and at most {AGE / 60:g} minutes longer. "
-    "Nothing is trained on them.</p>"
+    f"<p class='stays'>Your photos stay on this server while this page is open, and at most {AGE / 60:g} minutes "
+    "longer. Nothing is trained on them.</p>"
 )
 
 

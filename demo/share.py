@@ -16,7 +16,7 @@ def card(samples: Sequence[Image.Image], title: str, address: str, images: Seque
 
     Args:
         samples: the first four are shown.
-        title, address: the two lines below them.
+        title, address: the two lines below them; of a long address, what is before its query.
         images: what the samples are made from; the first three are shown.
 
     Example:
@@ -30,7 +30,8 @@ def card(samples: Sequence[Image.Image], title: str, address: str, images: Seque
     picture.paste(sheet, (left, 0))
     left += _GAP
     draw_text(picture, left, top + 8, title, 38, "black")
-    draw_text(picture, left, top + 58, address[:_LONGEST], 22, "#475569")
+    short = address if len(address) <= _LONGEST else address.partition("?")[0][:_LONGEST]
+    draw_text(picture, left, top + 58, short, 22, "#475569")
     if images:
         strip = contact_sheet(images[:3], columns=len(images[:3]), cell=_SMALL, gap=4)
         draw_text(picture, _SIDE - left - strip.width - 110, top + 34, "made from", 22, "#475569")

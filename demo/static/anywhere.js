@@ -27,7 +27,8 @@
     said.textContent = files.filter(file => !fine.includes(file)).map(file =>
       isPicture(file) ? `${file.name} is larger than ${most / 2 ** 20} MB.` : `${file.name} is no picture.`).join(' ');
     // On a low window what becomes of them is further down.
-    if (fine.length) document.getElementById(zone.id.replace(/files$/, 'status'))?.scrollIntoView({block: 'nearest'});
+    const next = fine.length ? document.getElementById(zone.id.replace(/files$/, 'status')) : said;
+    next?.scrollIntoView({block: 'nearest'});
     const lighten = zone.matches('.takes-faces') && sending.areHeavy(fine);
     if (lighten || fine.length < files.length) {
       event.stopImmediatePropagation();

@@ -197,6 +197,7 @@ const writeShell = () => {
     ? 'Nearer to the origin than any photo: every sample is close to the average face, so they look alike. '
       + 'A larger λ moves them outwards again.'
     : alike ? 'About as far out as photos, but all samples are close to one point, your image: they look alike.'
+    : near < 0.9 ? 'A little nearer to the origin than photos: samples are softer and less varied.'
     : near <= 1.1 ? 'About as far out as photos: samples can be as varied and as sharp as those of the model.'
       : 'Farther out than photos, like samples of the model alone: your images have little effect.';
 };

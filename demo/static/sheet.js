@@ -46,6 +46,7 @@ const showSheet = async () => {
   sheet = decoded;
   const {width, height} = sheet;
   find('.stage').style.aspectRatio = width + ' / ' + height;
+  find('[data-do=apply]').textContent = value.own ? 'Add it to your pictures' : 'Start from this picture';
   if (!comparing) uncover();
   compare.disabled = !compares();
   const {n, columns} = value;
@@ -244,7 +245,11 @@ element.addEventListener('click', event => {
 });
 // A menu closes with a click anywhere, and with Escape.
 document.addEventListener('click', ({target}) => {
-  for (const menu of element.querySelectorAll('.menu')) if (!menu.firstElementChild.contains(target)) menu.open = false;
+  for (const menu of element.querySelectorAll('.menu[open]')) {
+    if (menu.firstElementChild.contains(target)) continue;
+    if (menu.contains(document.activeElement)) menu.firstElementChild.focus();  // else the focus is lost
+    menu.open = false;
+  }
 });
 element.addEventListener('keydown', event => {
   const menu = event.key === 'Escape' && event.target.closest('.menu[open]');

@@ -1,5 +1,5 @@
 if (sending.here) {
   for (const one of element.querySelectorAll('.stays')) {
-    one.textContent = 'They never leave this computer. Nothing is trained on them.';
+    one.textContent = 'Your photos never leave this computer. Nothing is trained on them.';
   }
 }

@@ -475,7 +475,8 @@ def _status(answers: Answers) -> str:
     each = [(image, answer) for image, answer in zip(answers.queries, facts, strict=True) if image.used]
     known = [right for image, answer in each if (right := answers.right(image, answer)) is not None]
     none = sum(answer["none_of_these"] for _, answer in each)
-    queries = f"<b>{len(each)}</b> {'queries' if len(each) > 1 else 'query'}, {none} of them in no class"
+    queries = f"<b>{len(each)}</b> {'queries' if len(each) > 1 else 'query'}"
+    queries += f", {none} of them in no class" * bool(none)
     parts = [queries if each else "Now add images to classify."]
     return " · ".join(parts + [f"<b>{sum(known)} of {len(known)}</b> answers right"] * bool(known))
 
@@ -580,7 +581,7 @@ def _bars(answer: Mapping[str, Any], threshold: float) -> str:
     return (
         f'<table class="bars"><caption>{"If it were one of these classes" if none else "Probability"}</caption>'
         f'<tbody>{rows}</tbody></table><div class="novelty">'
-        f"<span>none of these: {novelty:.2f} {'&gt;' if none else '≤'} {threshold:.2f}</span>"
+        f"<span>strangeness {novelty:.2f}; none of these: above {threshold:.2f}</span>"
         f'<meter value="{novelty:.4f}" high="{threshold:.4f}" optimum="0" aria-hidden="true"></meter></div>'
     )
 

@@ -7,6 +7,7 @@ import io
 import itertools
 import math
 import random
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -75,6 +76,8 @@ OPENING, NOTHING = "paintings", "none"
 """The example set that the page opens with; its value in an address without images."""
 _MOST_LEVELS, _MOST_STATES = 8, 10
 _SAMPLES, _STRIP, _LARGE, _TAB = "samples", "strip", "large", "studio"
+_FACE = "face"
+"""In an address: which sample is large, from 1, where it is another than the page would choose."""
 _FIRST = 13  # the sample of `static/opening.jpg` that is large: the first of `Result.best`
 _ENLARGES = f'<button type="button" class="needs" data-do="larger">{LABEL}</button>'
 _NO_EVIDENCE = Evidence()  # the very same one, so that requests are equal
@@ -176,8 +179,9 @@ class Studio:
         seen = [self._sheet, *self._statuses]
         for events, front in ((moved, False), (self._closeness.input, True)):
             on(events, partial(self._preview, front), along, seen, trigger_mode="always_last")
-        on(self._sheet.expand, self._enlarge, (), self._sample, event=True)
-        on(self._larger.made, partial(self._enlarge, data={}), (), self._sample)
+        large = [self._sample, self._history]
+        on(self._sheet.expand, self._enlarge, (), large, event=True)
+        on(self._larger.made, partial(self._enlarge, data={}), (), large)
         on(self._history.download, self._share, (), self._card, event=True)
         on_download(self._sheet.download, _file, event=True, elem_id="get-files")
         # While all levels have one λ, their sliders follow it.
@@ -353,7 +357,8 @@ class Studio:
             if found.get("tab", _TAB) == _TAB:  # those of another tab are for that one
                 recipe, auto = settings_in(found)
         view = session.state(View)
-        view.opening = True
+        face = found.get(_FACE, "")
+        view.opening, view.asked = True, min(int(face), recipe.n) - 1 if re.fullmatch("[1-9][0-9]{0,2}", face) else None
         try:
             yield from self._panel.open(session, key, prior, own)
             view.settled = self._panel.evidence(session)
@@ -419,7 +424,7 @@ class Studio:
         columns = (sheet.width - GAP) // (cell + GAP)
         value = _sheet_value(data_uri(sheet), alt, len(pictures), columns=columns, cell=cell)
         value["strip"], value["sheet"] = session.state(Strip).number(request), result.number if result else 0
-        at = position_of(recipe)
+        value["own"], at = request.evidence.ready and not request.evidence.example, position_of(recipe)
         # Null where λ/m and likeness are not those of the slider in front.
         there = values_at(recipe.method, at, request.evidence)
         value["at"] = at if all(_alike(getattr(recipe, name), value) for name, value in there.items()) else None
@@ -434,7 +439,7 @@ class Studio:
         if view.result is None:
             return
         with (yield session.queued(_LARGE, newest=True)) as cancel:
-            yield {self._sample: _large(view, view.result, cancel)}
+            yield {self._sample: _large(view, view.result, cancel)} | self._addressed(session, view.result.request)
 
     def _large_face(self, session: Session) -> tuple[Engine, Image.Image, dict[str, str]]:
         """The large sample and the text of its file, to be enlarged."""
@@ -457,7 +462,7 @@ class Studio:
         files = len({str(one.source.file) for one in evidence.used})  # of one there may be several faces
         count = f" from {files} photo{'s' * (files > 1)}" if own and images else ""  # no name of a file
         title = f"{title_of(evidence)}: new faces" if evidence.example else f"New faces{count}"
-        address = f"{data.get('host')}?example={evidence.example or NOTHING}"
+        address = f"{data.get('host')}?{address_of(result.request, self._first_prior)}"
         shown = images if data.get("strip") is True else []
         best = dict.fromkeys([session.state(View).large, *result.best, *range(result.request.recipe.n)])
         samples = [result.face(index) for index in list(best)[:4]]
@@ -503,17 +508,21 @@ class Studio:
             shown = self._shown(session, pictures, request, seconds)
             drawn_from = _latents(request.evidence), request.recipe.seed, request.recipe.near
             if view.drawn_from != drawn_from and view.result.best:  # other people
-                view.large = shown[self._sheet]["large"] = view.result.best[0]
+                view.large = shown[self._sheet]["large"] = view.result.best[0] if view.asked is None else view.asked
+                view.asked = None
             view.drawn_from = drawn_from
             yield shown
         if view.sent != (view.result.number, view.large):
             yield {self._sample: _large(view, view.result, cancel)}
         yield from self._results.fill(view, view.result, cancel)
-        latest = view.request or request
+        yield self._addressed(session, view.request or request)
+
+    def _addressed(self, session: Session, request: Request) -> Updates:
+        """A state with its address."""
         # Browsers keep it with the address. The same number of another session is another state.
-        key = f"{session.id}/{session.state(History).keep(latest)}"
-        query = address_of(latest, self._first_prior)
-        yield {self._history: {"id": key, "query": query, "text": _about(latest)}}
+        key = f"{session.id}/{session.state(History).keep(request)}"
+        query = address_of(request, self._first_prior, session.state(View).chosen)
+        return {self._history: {"id": key, "query": query, "text": _about(request)}}
 
     def _fill_strip(self, session: Session, prior: str, *values: Any) -> Iterator[Updates]:
         """The previews for a drag, once the samples are ready, while nobody waits for anything else."""
@@ -565,12 +574,14 @@ def settings_in(query: dict[str, str]) -> tuple[Sample, bool]:
     return recipe.replace(**dict(DEFAULT.choices)) if auto else recipe, auto
 
 
-def address_of(request: Request, first_prior: str) -> str:
-    """The address of a state: all values that differ from the defaults, but for the user's own files."""
+def address_of(request: Request, first_prior: str, large: int | None = None) -> str:
+    """The address of a state: all values that differ from the defaults, but for the user's own files; and the large
+    sample, where another one was chosen."""
     prior = request.recipe.prior
     recipe = request.recipe.replace(**{"prior": DEFAULT.prior} | (dict(Method()) if request.auto else {}))
     values = {} if prior == first_prior else {"prior": prior}
     values["example"] = request.evidence.example or (OWN if request.evidence.ready else NOTHING)
+    values |= {} if large is None else {_FACE: str(large + 1)}
     return "&".join(filter(None, (to_link(recipe), urlencode(values, safe="/"))))
 
 
@@ -680,6 +691,8 @@ def _plain(request: Request, seconds: float) -> str:
     text = f"{n} new face{'s' * (n > 1)}, {seconds:.1f} s."
     if not evidence.ready:
         return f"{text} They are the model's own."
+    if evidence.example == OPENING:  # people who lived
+        return f"{text} Some may resemble a painting."
     return f"{text} {'Nobody here exists.' if evidence.example else 'Some may resemble yours.'}"
 
 

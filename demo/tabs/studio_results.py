@@ -219,6 +219,7 @@ class View:
     result: Result | None = None  # the samples on the page; None while it shows previews
     large: int = 0  # index of the sample that is large: the best one, until another is clicked
     drawn_from: Any = None  # what decides who is on the sheet: evidence, seed, and the sample that others are around
+    asked: int | None = None  # the sample that an address wants large
     larger: tuple[int, int, Path] | None = None  # result and sample that were enlarged last, and the file of that
     sent: tuple[int, int] | None = None  # result, and the sample of it that the page has in full
     open_tab: str = "download"  # key of the open inner tab
@@ -226,6 +227,14 @@ class View:
     opening: bool = False  # an address is being opened: its images are read, and its settings come after them
     settled: Evidence | None = None  # these settings came with it, or the method was chosen for it
     early: tuple[EvidenceImage, ...] = ()  # samples were drawn from these last, while others were read
+
+    @property
+    def chosen(self) -> int | None:
+        """The large sample, where it is not the one that the page would choose."""
+        if self.result is None:
+            return None
+        first = self.result.best[0] if self.result.best else 0
+        return None if self.large == first else self.large
 
 
 class Results:

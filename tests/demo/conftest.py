@@ -388,7 +388,8 @@ def reset(page):
         """at => /^No images yet.* 16 samples in .* seed 0$/.test(document.querySelector('#samples-status')?.innerText)
           && !document.querySelector('#evidence-cards .card')
           && Math.abs(document.querySelector('#lam-range').value - at) < 0.006
-          && document.querySelector('#method-auto input').checked && location.search === '?example=none'""",
+          && document.querySelector('#method-auto input').checked
+          && /^.example=none(&face=\\d+)?$/.test(location.search)""",
         arg=math.log10(LAM),
     )
 

@@ -78,6 +78,7 @@ def test_three_taps_from_the_open_page_to_a_picture_of_ones_own(new_page, served
     assert chooser.value.is_multiple()
     chooser.value.set_files(PHOTOGRAPH)
     wait_status(page, "m = 1 ")
+    page.get_by_text("2 other faces are not used").wait_for()  # while the drawer is closed
     page.wait_for_url(re.compile("example=own"))
     page.wait_for_selector("#sheet [data-do=save]:enabled", state="attached")
     finger.tap("#sheet summary >> nth=0")

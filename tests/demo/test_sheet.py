@@ -17,6 +17,7 @@ from playwright.sync_api import expect
 
 from demo.examples import example_sets
 from demo.server.state import Session
+from demo.share import card
 from demo.static import FOLDER
 from demo.tabs.interpolate import recipe_in
 from demo.tabs.preview_strip import values_at
@@ -130,8 +131,10 @@ def test_the_sheet_is_the_gallery(studio, tmp_path):
     page.get_by_text("Copied to the clipboard").wait_for()
     assert same(io.BytesIO(bytes(page.evaluate(COPIED_JS))), Image.open(one))
     page.click("#sheet summary >> nth=1")
-    page.click("#sheet [data-do=pin]")
+    page.focus("#sheet [data-do=pin]")
+    page.keyboard.press("Enter")
     page.wait_for_selector("#sheet .pins img")
+    assert page.evaluate("document.activeElement.textContent") == "Use"  # the menu is closed
     page.click("#sheet .large")  # the next one
     page.wait_for_selector("#sheet .large img[alt^='Face 7 of 16: sepia']")
     # What is pinned stays when the sheet changes, and can still be restyled or become evidence.
@@ -298,6 +301,31 @@ def test_a_set_is_shared_by_its_link_and_ones_own_by_a_picture_or_a_file(page, s
     page.wait_for_function("cards.length === 2")
     assert page.evaluate("cards") == [plain, plain]
     assert not shows_its_images(saved(page, ".card-window [data-do=picture]", tmp_path))
+
+
+def test_a_link_opens_with_the_same_large_face(page, new_page, served_small):
+    shown = "#sheet .cells [aria-current=true]"
+    page.goto(f"{served_small}/?example=sepia&n=5")
+    wait_status(page, "5 samples in")
+    page.wait_for_selector("#sheet [data-do=save]:enabled", state="attached")
+    first = page.get_attribute(shown, "aria-label")
+    other = "Face 2 of 5" if first == "Face 1 of 5" else "Face 1 of 5"
+    page.get_by_label(other, exact=True).click()
+    page.wait_for_url(re.compile(f"face={other[5]}"))
+    for address, face in ((page.url, other), (f"{served_small}/?example=sepia&n=5&face=99", "Face 5 of 5")):
+        opened = new_page()
+        opened.goto(address)
+        wait_status(opened, "5 samples in")
+        opened.wait_for_selector("#sheet [data-do=save]:enabled", state="attached")
+        assert opened.get_attribute(shown, "aria-label") == face
+    page.get_by_label(first, exact=True).click()
+    page.wait_for_url(lambda url: "face" not in url)
+
+
+def test_a_picture_to_share_names_the_whole_address_or_the_host():
+    faces = [Image.new("RGB", (64, 64), colour) for colour in ("red", "green", "blue", "grey")]
+    host, short, long = (card(faces, "faces", f"host/{query}") for query in ("", "?seed=1", f"?{'x' * 60}"))
+    assert list(long.getdata()) == list(host.getdata()) != list(short.getdata())
 
 
 def test_the_history_goes_through_the_tabs(page, served_small, hold):
