@@ -170,6 +170,7 @@ def test_a_posterior_of_files_is_that_of_their_evidence(engine, files, saved):
     for given, expected in ((None, 0.5), (2.0, 2.0), (levels, per_level(levels, engine.prior.levels))):
         found = engine.posterior(files[:3], given, align="never")
         assert found.mean.equal(engine.read(files[:3], align="never").posterior(expected).mean)
+        assert found.metadata == engine.prior.provenance  # where it is saved, no other model opens it
     for given, expected in ((None, 0.7), (0.1, 0.1)):
         assert engine.posterior([saved], given).lam_ratio == pytest.approx(expected)
     for wrong, ratio, problem in (

@@ -155,7 +155,8 @@ class Reader(Compute):
         Raises ValueError when there is nothing to condition on, with what is wrong with each image; when a saved
         posterior is damaged, of another prior, or not alone; for another number of levels.
         """
-        return self.read(sources, **how).checked().posterior(self.ratio(lam_ratio))
+        found = self.read(sources, **how).checked().posterior(self.ratio(lam_ratio))
+        return replace(found, metadata={**self.prior.provenance, **found.metadata})  # what it is saved with
 
     def faces(self, file: File, *, cancel: threading.Event | None = None, **how: Any) -> Picture:
         """One file to its aligned faces, or what is wrong with it; keywords as for `read_picture`."""

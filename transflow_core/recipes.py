@@ -450,7 +450,11 @@ class Classify(Reading):
 
     inputs = {
         "images": Input("The images to classify."),
-        "examples": Input("Images of one class, under its name; or one saved classifier.", "classes", "--class"),
+        "examples": Input(
+            "Images of one class, under its name: a folder is a class of its own name; or one saved classifier.",
+            "classes",
+            "--class",
+        ),
     }
     formats = ("safetensors",)
 

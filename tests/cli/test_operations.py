@@ -140,7 +140,7 @@ def test_interpolate_writes_a_strip_or_an_animation_and_each_end_may_have_its_ow
     ends = ["--lam-ratio-a", 0, "--lam-ratio-b", "inf", "--method", "posterior"]
     told = run("interpolate", "images/0.png", "b.safetensors", "--steps", 3, "-n", 2, "-o", f"path.{suffix}", *ends)
     assert [told[end]["lam_ratio"] for end in "ab"] == [0, "inf"]
-    assert told["a"]["m"] == told["b"]["m"] == 1 and told["a"]["reason"] == "You asked for it."
+    assert told["a"]["m"] == told["b"]["m"] == 1 and told["a"]["reason"] == "You asked for this method."
     told = run("interpolate", "images", "b.safetensors", "--steps", 2, "--interpolation", "direct", "-o", "direct.png")
     assert "first image" in told["a"]["reason"]
     with Image.open(f"path.{suffix}") as image:

@@ -42,7 +42,7 @@ def resolve(asked: M, posterior: Posterior, looks: Callable[[Posterior], Looks] 
     evidence gets the one that suits it (`recommend`, with `looks`, such as `Engine.looks`). Given numbers stay.
     """
     if asked.method != "auto":
-        return asked.filled(), "You asked for it."
+        return asked.filled(), "You asked for this method."
     if asked.likeness is not None:
         return asked.replace(method="local").filled(), "You asked for a likeness."
     if asked.images_per_sample is not None:
