@@ -64,6 +64,6 @@ def progress(done: int, total: int, seconds: float, before: int, what: str = "im
     """A bar, "3 of 12 images read, 4 s left", and how many users are ahead."""
     left = f", {math.ceil(seconds / done * (total - done))} s left" if 0 < done < total else ""
     return (
-        f'<progress max="{total}" value="{done}" aria-label="{what}"></progress> '
-        f"{done} of {total} {what}{left}{_waiting(before)}"
+        f'<span class="working"><progress max="{total}" value="{done}" aria-label="{what}"></progress> '
+        f"{done} of {total} {what}{left}{_waiting(before)}</span>"
     )

@@ -96,8 +96,8 @@ element.addEventListener('click', event => {
 });
 // What was on its way when the line broke is lost.
 document.addEventListener('line-lost', () => {
-  if (now === null) location.reload();
-  else if (coming()) ask(history.state);
+  if (now === null && !last[document.body.dataset.tab]) location.reload();  // nothing was shown yet
+  else if (now !== null && coming()) ask({id: now, query: last[TAB]});
 });
 // Share: the server draws a card of the samples. Own photos are in no link.
 const tick = dialog.querySelector('input'), shown = dialog.querySelector('img'), say = dialog.querySelector('p');

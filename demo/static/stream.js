@@ -67,6 +67,7 @@
     }
     pass();
     document.dispatchEvent(new Event('line-lost'));
+    for (const one of document.querySelectorAll('.updating, .working')) { one.className = ''; one.textContent = LOST; }
     return true;
   };
   // Reads a stream of the server until the server or a proxy ends it. Returns whether there was any message.

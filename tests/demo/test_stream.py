@@ -159,11 +159,13 @@ CONVERSATIONS = {
     ),
     "where the line breaks, what was being answered is over, and the stream stays": (
         """document.addEventListener('line-lost', () => heard.push('lost'));
+        const status = document.body.appendChild(document.createElement('p')); status.className = 'working';
         serve.streams.at(-1).error(new TypeError('lost')); await settle();
         heard.splice(1, heard.length, ...heard.slice(1).map(one => one.replace('[object Object]', 'an error')));
+        heard.push(status.className + status.textContent);
         join('b'); await settle(); serve.answer('b'); await settle();
         serve.send(serve.event('process_completed', 'b'))""",
-        "lost, process_completed a an error, took b, process_completed b",
+        "lost, process_completed a an error, The connection was interrupted. Try again., took b, process_completed b",
         2,
     ),
 }
