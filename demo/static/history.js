@@ -45,7 +45,7 @@ const openTab = tab => {
   requestAnimationFrame(() => at()?.click());
 };
 const keep = async entry => {
-  if (entry.id !== now && passed.has(entry.id)) return;
+  if (entry.id !== now && (entry.known || passed.has(entry.id))) return;  // it was left again
   passed.clear();
   const url = '?' + entry.query, here = history.state, before = last[TAB];
   // The visitor went on to another tab meanwhile: that one is open at the new state.

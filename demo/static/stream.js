@@ -57,7 +57,10 @@
     }
   };
   // The line broke. What the server was answering is lost: it drops that.
+  let leaving = false;
+  addEventListener('beforeunload', () => { leaving = true; setTimeout(() => { leaving = false; }, 5000); });
   const lose = own => {
+    if (leaving) return true;  // the browser breaks it, and the visitor goes elsewhere
     doubt = true;
     let visible = true;  // once
     for (const id of going) {

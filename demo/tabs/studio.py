@@ -436,10 +436,13 @@ class Studio:
         view, index = session.state(View), data.get("index")
         if isinstance(index, int) and index >= 0:
             view.large = index
-        if view.result is None:
-            return
         with (yield session.queued(_LARGE, newest=True)) as cancel:
-            yield {self._sample: _large(view, view.result, cancel)} | self._addressed(session, view.result.request)
+            if (result := view.result) is None:
+                return
+            shown: Updates = {self._sample: _large(view, result, cancel)}
+            if view.request == result.request:  # no newer samples are being drawn
+                shown[self._history] = self._state(session, result.request) | {"known": True}
+            yield shown
 
     def _large_face(self, session: Session) -> tuple[Engine, Image.Image, dict[str, str]]:
         """The large sample and the text of its file, to be enlarged."""
@@ -515,14 +518,14 @@ class Studio:
         if view.sent != (view.result.number, view.large):
             yield {self._sample: _large(view, view.result, cancel)}
         yield from self._results.fill(view, view.result, cancel)
-        yield self._addressed(session, view.request or request)
+        yield {self._history: self._state(session, view.request or request)}
 
-    def _addressed(self, session: Session, request: Request) -> Updates:
-        """A state with its address."""
+    def _state(self, session: Session, request: Request) -> dict[str, str]:
+        """What `static/history.js` keeps of a state: its number, its address, and a text."""
         # Browsers keep it with the address. The same number of another session is another state.
         key = f"{session.id}/{session.state(History).keep(request)}"
         query = address_of(request, self._first_prior, session.state(View).chosen)
-        return {self._history: {"id": key, "query": query, "text": _about(request)}}
+        return {"id": key, "query": query, "text": _about(request)}
 
     def _fill_strip(self, session: Session, prior: str, *values: Any) -> Iterator[Updates]:
         """The previews for a drag, once the samples are ready, while nobody waits for anything else."""
