@@ -510,10 +510,10 @@ class Studio:
             view.result = Result(request, engine, pictures, counts)
             shown = self._shown(session, pictures, request, seconds)
             drawn_from = _latents(request.evidence), request.recipe.seed, request.recipe.near
-            if view.drawn_from != drawn_from and view.result.best:  # other people
-                view.large = shown[self._sheet]["large"] = view.result.best[0] if view.asked is None else view.asked
-                view.asked = None
-            view.drawn_from = drawn_from
+            first = view.result.best[:1] if view.asked is None else [view.asked]
+            if view.drawn_from != drawn_from and first:  # other people
+                view.large = shown[self._sheet]["large"] = first[0]
+            view.drawn_from, view.asked = drawn_from, None
             yield shown
         if view.sent != (view.result.number, view.large):
             yield {self._sample: _large(view, view.result, cancel)}

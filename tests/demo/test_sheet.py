@@ -312,7 +312,11 @@ def test_a_link_opens_with_the_same_large_face(page, new_page, served_small):
     other = "Face 2 of 5" if first == "Face 1 of 5" else "Face 1 of 5"
     page.get_by_label(other, exact=True).click()
     page.wait_for_url(re.compile(f"face={other[5]}"))
-    for address, face in ((page.url, other), (f"{served_small}/?example=sepia&n=5&face=99", "Face 5 of 5")):
+    for address, face in (
+        (page.url, other),
+        (f"{served_small}/?example=sepia&n=5&face=99", "Face 5 of 5"),
+        (f"{served_small}/?example=none&n=5&face=3", "Face 3 of 5"),
+    ):
         opened = new_page()
         opened.goto(address)
         wait_status(opened, "5 samples in")
