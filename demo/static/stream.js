@@ -22,6 +22,7 @@
   const patience = 2000;  // milliseconds: an answer that the page cannot show holds up no others
   let last = null, again = 0;  // the answer that was passed last; a timer
 
+  const pause = wait => new Promise(done => setTimeout(done, wait));
   const LOST = 'The connection was interrupted. Try again.';
   let doubt = false;  // whether another server may have come meanwhile, which knows nothing of this page
   const tried = async (url, ask) => {
@@ -38,7 +39,7 @@
       } catch (error) {
         doubt = true;
         if (wait > 4000 || error.name === 'AbortError') throw error;
-        await new Promise(done => setTimeout(done, wait));
+        await pause(wait);
       }
     }
   };
@@ -56,18 +57,18 @@
       line.page.enqueue(bytes.encode(text + '\n\n'));
     }
   };
-  // The line broke. What the server was answering is lost: it drops that.
-  let leaving = false;
-  addEventListener('beforeunload', () => { leaving = true; setTimeout(() => { leaving = false; }, 5000); });
-  const lose = own => {
-    if (leaving) return true;  // the browser breaks it, and the visitor goes elsewhere
+  let leaving = false;  // the page is left, unless the browser finds a file or nothing at the new address
+  addEventListener('beforeunload', () => { leaving = true; setTimeout(() => { leaving = false; }, 10000); });
+  // The line broke. What the server was answering is lost: it drops that. The browser breaks the line of a page that is
+  // left as well, and says so a moment later.
+  const lose = async own => {
+    do await pause(500); while (leaving);
     doubt = true;
-    let visible = true;  // once
-    for (const id of going) {
-      const message = {msg: 'process_completed', event_id: id, success: false, output: {error: LOST, visible}};
+    [...going].forEach((id, index) => {
+      const output = {error: LOST, visible: !index};  // said once
+      const message = {msg: 'process_completed', event_id: id, success: false, output};
       own.messages.push({text: 'data: ' + JSON.stringify(message), id, over: true});
-      visible = false;
-    }
+    });
     pass();
     document.dispatchEvent(new Event('line-lost'));
     for (const one of document.querySelectorAll('.updating, .working')) { one.className = ''; one.textContent = LOST; }

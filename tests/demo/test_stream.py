@@ -57,7 +57,8 @@ const listen = async () => {
       rest = parts.pop();
       for (const part of parts) {
         const {msg, event_id, output} = JSON.parse(part.slice(6));
-        heard.push([msg, event_id, output?.data ? output.data.at(-1) : output].filter(Boolean).join(' '));
+        const said = output?.data ? output.data.at(-1) : output?.error ?? output;
+        heard.push([msg, event_id, said].filter(Boolean).join(' '));
       }
     }
     ended = 'closed';
@@ -160,12 +161,13 @@ CONVERSATIONS = {
     "where the line breaks, what was being answered is over, and the stream stays": (
         """document.addEventListener('line-lost', () => heard.push('lost'));
         const status = document.body.appendChild(document.createElement('p')); status.className = 'working';
-        serve.streams.at(-1).error(new TypeError('lost')); await settle();
-        heard.splice(1, heard.length, ...heard.slice(1).map(one => one.replace('[object Object]', 'an error')));
-        heard.push(status.className + status.textContent);
+        serve.streams.at(-1).error(new TypeError('lost'));
+        while (!heard.includes('lost')) await settle();
+        heard.push('says ' + status.className + status.textContent);
         join('b'); await settle(); serve.answer('b'); await settle();
         serve.send(serve.event('process_completed', 'b'))""",
-        "lost, process_completed a an error, The connection was interrupted. Try again., took b, process_completed b",
+        "lost, process_completed a The connection was interrupted. Try again., says The connection was interrupted. "
+        "Try again., took b, process_completed b",
         2,
     ),
 }
@@ -183,21 +185,28 @@ def test_a_refused_stream_is_refused_for_the_page(play):
     assert play("serve.status = 404; await listen()")[1] == "refused"
 
 
-# Every chunk of the stream comes late, and no answer does.
-SLOW = """
-{
+def through(how):
+    """A script by which the stream of answers, and nothing else, passes through a TransformStream."""
+    return f"""
+{{
   const plain = window.fetch;
-  window.fetch = async (what, how) => {
+  window.fetch = async (what, how) => {{
     const answer = await plain(what, how);
     if (!String(what.url ?? what).includes('/queue/data')) return answer;
-    const late = new TransformStream({async transform(chunk, to) {
-      await new Promise(done => setTimeout(done, 100));
-      to.enqueue(chunk);
-    }});
-    return new Response(answer.body.pipeThrough(late), {status: answer.status, headers: answer.headers});
-  };
-}
+    const body = answer.body.pipeThrough(new TransformStream({how}));
+    return new Response(body, {{status: answer.status, headers: answer.headers}});
+  }};
+}}
 """
+
+
+# Every chunk of the stream comes late, and no answer does.
+SLOW = through("""{async transform(chunk, to) {
+  await new Promise(done => setTimeout(done, 100));
+  to.enqueue(chunk);
+}}""")
+# `breaks()` breaks the stream, as in a tunnel.
+BREAKS = through("{start: to => { window.breaks = () => to.error(new TypeError('gone')); }}")
 
 
 def test_each_request_of_a_page_that_opens_has_a_number(page, served_small):
@@ -271,20 +280,6 @@ def test_a_line_that_is_gone_for_a_moment_takes_nothing_away(page, served_small)
     page.context.set_offline(False)
     wait_status(page, "seed 1")
     assert page.evaluate("window.same") and page.locator("#evidence-cards .open").count() == 2
-
-
-# `breaks()` breaks the stream of answers, as in a tunnel.
-BREAKS = """
-{
-  const plain = window.fetch;
-  window.fetch = async (what, how) => {
-    const answer = await plain(what, how);
-    if (!String(what.url ?? what).includes('/queue/data')) return answer;
-    const through = new TransformStream({start: to => { window.breaks = () => to.error(new TypeError('gone')); }});
-    return new Response(answer.body.pipeThrough(through), {status: answer.status, headers: answer.headers});
-  };
-}
-"""
 
 
 def test_a_line_that_breaks_while_samples_are_drawn_leaves_those_before(page, served_small, monkeypatch):
