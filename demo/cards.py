@@ -18,7 +18,7 @@ from .render import data_uri, images_of, number, uri_of
 NOTHING = "No images yet. These samples come from the model alone."
 
 _WARNINGS = {
-    "too busy": "Unlike a photo: it has noise or hard edges.",
+    "too busy": "Unlike a photo: noise, hard edges or one flat colour.",
     "too smooth": "Unlike a photo: it is blank or blurred.",
     "no face": "No face found.",
 }
@@ -140,7 +140,7 @@ def _thumbnail(evidence: Evidence, index: int, opened: bool, warned: bool, large
 def _others(evidence: Evidence, index: int) -> str:
     """A button that uses every face of a picture of several, while one of them is not in use."""
     picture = evidence[index].picture
-    faces = sum(face.placement != "whole" for face in picture.faces)
+    faces = len(picture.found)
     if faces < 2 or (used := len(faces_in_use(evidence, index))) == faces:
         return ""
     name, data = escape(f"use all {faces} faces of {picture.name}"), f'data-index="{index}" value="all"'
@@ -153,9 +153,11 @@ def _others(evidence: Evidence, index: int) -> str:
 def _unused(evidence: Evidence) -> int:
     """How many faces there are besides in the pictures of which one is in use."""
     return sum(
-        sum(face.placement != "whole" for face in image.picture.faces) - len(used)
+        len(faces) - len(used)
         for index, image in enumerate(evidence)
-        if (used := faces_in_use(evidence, index)) and min(used.values()) == index
+        if len(faces := image.picture.found) > 1
+        and (used := faces_in_use(evidence, index))
+        and min(used.values()) == index
     )
 
 
@@ -206,9 +208,7 @@ def _picture(evidence: Evidence, index: int) -> str:
         return ""
     width, height = picture.size
     used, boxes = faces_in_use(evidence, index), []
-    for face in picture.faces:
-        if face.placement == "whole":
-            continue
+    for face in picture.found:
         left, top, right, bottom = face.box
         position = (
             f"left: {100 * left / width:.2f}%; top: {100 * top / height:.2f}%; "
@@ -267,7 +267,7 @@ def _outlier(evidence: Evidence, index: int, weighted: bool) -> str:
 
 def _faces(evidence: Evidence, index: int) -> str:
     image = evidence[index]
-    faces = [face for face in image.picture.faces if face.placement != "whole"]
+    faces = image.picture.found
     if image.face is None or not faces:
         return ""
     whole = _button("face", index, "Use the whole picture", "whole", image.face.placement == "whole")

@@ -221,7 +221,7 @@ class Images(ABC):
         for note in evidence.notes:
             warn(note)
         if cancel.by_user:
-            report(f"Stopped. Images that were not read: {evidence.remaining}.")
+            report(f"Stopped. Images that were not read: {evidence.remaining + later}.")
         yield self._show(session)
 
 
@@ -295,7 +295,7 @@ class ImageList(Images):
         """With a face of a picture or without it, with all of its faces, or with the whole picture. At least one of
         them stays in use. Returns the index of the image whose details are shown, too."""
         image, used = evidence[index], faces_in_use(evidence, index)
-        faces = {face.index: face for face in image.picture.faces if face.placement != "whole"}
+        faces = {face.index: face for face in image.picture.found}
         if value in ("whole", "all"):
             wanted = list(faces) if value == "all" else [] if used or not faces else [0]
         else:

@@ -66,6 +66,11 @@ class Picture:
     preview: bytes = field(default=b"", repr=False)
     image: Image.Image | None = field(default=None, repr=False)
 
+    @property
+    def found(self) -> tuple[AlignedFace, ...]:
+        """Those of `faces` that are faces, and not the whole picture."""
+        return tuple(face for face in self.faces if face.placement != "whole")
+
 
 def content_of(file: File) -> tuple[str, bytes | Path | Image.Image, str]:
     """Name, content (of a file on disk its path) and digest of a picture. Raises ImageError if it cannot be read."""

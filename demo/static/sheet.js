@@ -244,14 +244,14 @@ element.addEventListener('click', event => {
   actions[event.target.closest('button')?.dataset.do]?.();
 });
 // A menu closes with a click anywhere, and with Escape.
+const fold = menu => {
+  if (menu.contains(document.activeElement)) menu.firstElementChild.focus();  // else the focus is lost
+  menu.open = false;
+};
 document.addEventListener('click', ({target}) => {
-  for (const menu of element.querySelectorAll('.menu[open]')) {
-    if (menu.firstElementChild.contains(target)) continue;
-    if (menu.contains(document.activeElement)) menu.firstElementChild.focus();  // else the focus is lost
-    menu.open = false;
-  }
+  for (const menu of element.querySelectorAll('.menu[open]')) if (!menu.firstElementChild.contains(target)) fold(menu);
 });
 element.addEventListener('keydown', event => {
   const menu = event.key === 'Escape' && event.target.closest('.menu[open]');
-  if (menu) { menu.open = false; menu.firstElementChild.focus(); }
+  if (menu) fold(menu);
 });

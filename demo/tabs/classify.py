@@ -163,6 +163,7 @@ class _Slot(ImageList):
             with gr.Row(equal_height=True, elem_classes="class-head"):
                 self.name = gr.Textbox(
                     name,
+                    placeholder=name,
                     label=f"Name of class {index + 1}",
                     show_label=False,
                     container=False,

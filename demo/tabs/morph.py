@@ -20,7 +20,7 @@ from ..render import uri_of
 from ..server.admission import EXPORTS, CancelToken
 from ..server.events import Updates, on
 from ..server.state import Session
-from .studio_results import Result, result_of
+from .studio_results import Result, View, result_of
 
 _PART = "morph"
 _IN_SIGHT_JS = """const show = () => element.querySelector('img')?.scrollIntoView({block: 'nearest'});
@@ -42,6 +42,7 @@ class Morph:
 
     Attributes:
         working: what shows its progress.
+        outputs: all that its events update.
     """
 
     def __init__(self) -> None:
@@ -52,7 +53,16 @@ class Morph:
             label = "The samples as a morph"
             self._shown = gr.HTML("", js_on_load=_IN_SIGHT_JS, elem_id="morph-shown", label=label)
             downloads(ANIMATIONS, self._export, prefix="morph", outputs=self.working.outputs)
-        on(run.click, self._run, (), [*self.working.outputs, self._made, self._shown])
+        self.outputs = [*self.working.outputs, self._made, self._shown]
+        on(run.click, self._run, (), self.outputs)
+
+    def gone(self, session: Session) -> Updates:
+        """Hide what was made from other samples than those that are shown."""
+        state = session.state(_State)
+        if state.made is None:
+            return {}
+        state.made = None
+        return self.working.says("") | {self._made: gr.update(visible=False), self._shown: ""}
 
     def _run(self, session: Session) -> Iterator[Updates]:
         result = result_of(session)
@@ -63,6 +73,9 @@ class Morph:
             started = time.perf_counter()
             frames = yield from self._make(session, result, side, cancel)
             if frames is None:
+                return
+            if session.state(View).result is not result:
+                yield self.working.says("Other faces are shown now. Play these.") | self.gone(session)
                 return
             yield self.working.says("Writing the animation …")
             path = session.file("morph-shown.webp")

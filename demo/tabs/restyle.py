@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
@@ -21,17 +21,18 @@ from transflow_core.evidence import Evidence, EvidenceImage
 from transflow_core.images.output import read_png_metadata, writes_mp4
 from transflow_core.images.sheets import enlarge
 from transflow_core.limits import MOST_PHOTOGRAPHS, Range
+from transflow_core.operations.call import Result
 from transflow_core.operations.inpaint import remove
 from transflow_core.operations.restyle import level_strengths, restyle_faces
 from transflow_core.recipes import Reading
 from transflow_core.recipes import Restyle as Recipe
 
-from ..controls import Model, code_pair, controls, download, downloads, filled_in, slider, status_line
+from ..controls import ANIMATIONS, Model, Working, code_pair, controls, download, downloads, filled_in, slider
 from ..evidence_panel import EvidencePanel, drop_zone, on_files, snapshot
 from ..examples import PHOTOGRAPH, example_sets, title_of
 from ..painting import mask_of, paintable
 from ..render import data_uri, updating, uri_of
-from ..server.admission import CancelToken
+from ..server.admission import EXPORTS, CancelToken
 from ..server.errors import warn
 from ..server.events import Updates, new_signal, on
 from ..server.state import Session
@@ -104,9 +105,19 @@ def steps_of(request: Request) -> list[Step]:
     return [Step(request.recipe, inputs | masks, "restyled.png")]
 
 
+def make(kind: str, request: Request, engine: Engine, **how: Any) -> Result:
+    """The photograph at its full size, "png"; or an animation, from the photograph to the full style.
+
+    `how` is for `Engine.run`.
+    """
+    photograph = request.photograph
+    inputs: dict[str, Any] = {"photographs": Evidence(photograph.read), "evidence": request.style}
+    inputs |= {"masks": [photograph.mask]} if photograph.mask is not None else {}
+    return engine.run(request.recipe.written_as(kind), **inputs, **how)
+
+
 def write(kind: str, photograph: Photograph, request: Request | None, engine: Engine, session: Session) -> Path:
-    """Write one file: "png", the photograph at its full size; "mask"; "style", the posterior; or an animation, from
-    the photograph to the full style.
+    """Write one file: "png"; "mask"; or "style", the posterior.
 
     Raises ValueError where the file needs a style, or a mask, that is missing.
     """
@@ -123,18 +134,18 @@ def write(kind: str, photograph: Photograph, request: Request | None, engine: En
         metadata = engine.prior.provenance | {"evidence": title_of(request.style)}
         request.style.posterior().save(path, metadata=metadata)
     else:
-        photograph = request.photograph
-        inputs: dict[str, Any] = {"photographs": Evidence(photograph.read), "evidence": request.style}
-        inputs |= {"masks": [photograph.mask]} if photograph.mask is not None else {}
-        (path,) = engine.run(request.recipe.written_as(kind), **inputs).save(session.file(f"restyled.{kind}"))
+        (path,) = make(kind, request, engine).save(session.file(f"restyled.{kind}"))
     return path
 
 
 @dataclass
 class _State:
-    """A visitor's last request, the photograph with the key it was made for, and the mask with the key of its photo."""
+    """A visitor's last request, its animation and the text about it; the photograph with the key it was made for, and
+    the mask with the key of its photo."""
 
     request: Request | None = None
+    moving: tuple[Request, Result] | None = None
+    text: str = ""
     photograph: tuple[Any, Photograph] | None = None
     mask: tuple[Any, Image.Image] | None = None
 
@@ -170,9 +181,10 @@ class Restyle:
             self._strength = slider(_STRENGTH, Range(0, 1), step=0.05, name="less style", far="more style", **how)
             save = {"elem_id": "restyle-get-png", "variant": "primary", "scale": 0, "min_width": 140}
             download("Save (PNG)", partial(self._export, "png"), **save)
-        self._status = status_line("", elem_id="restyle-status")
+        with gr.Row(elem_id="restyle-working"):
+            self._working = Working(TAB)
         with gr.Accordion("Save as", open=False, elem_id="restyle-save"):
-            downloads(_EXPORTS, self._export, prefix="restyle")
+            downloads(_EXPORTS, self._saved, prefix="restyle", outputs=self._working.outputs)
             with gr.Row():
                 Larger(self._large, "restyle", size="sm", scale=0)
             if not can_enlarge():
@@ -199,7 +211,7 @@ class Restyle:
             self._strength.release,
             *(one.change for name, one in self._numbers.items() if name != "strength"),  # type: ignore[attr-defined]
         ]
-        shown = [self._slider, self._status, self._paint, self._python, self._shell]
+        shown = [self._slider, *self._working.outputs, self._paint, self._python, self._shell]
         on(changed, self._run, [prior, self._which, *self._numbers.values()], shown)
         on([self._panel.examples.select, self._paint.edit], None, js=_SHOW_JS)
 
@@ -281,10 +293,10 @@ class Restyle:
             plain = (photograph.image, photograph.image)
             if not style.ready or style.remaining or style.prior != prior:
                 state.request = None
-                text = "" if style.remaining else _CHOOSE
-                yield shown | {self._slider: plain, self._status: text, self._python: "", self._shell: ""}
+                says = self._working.says("" if style.remaining else _CHOOSE)
+                yield shown | says | {self._slider: plain, self._python: "", self._shell: ""}
                 return
-            yield (shown and shown | {self._slider: plain}) | {self._status: updating(engine.ahead)}
+            yield (shown and shown | {self._slider: plain}) | self._working.says(updating(engine.ahead))
             started = time.perf_counter()
             request = state.request = Request(photograph, style, recipe)
             levels = level_strengths(recipe.strength, recipe.keep_levels, len(engine.prior.levels))
@@ -294,15 +306,15 @@ class Restyle:
             after = engine.call(restyled.pasted, photograph.image, **how)
             count = _count(photograph.faces)
             what = f"{count} face{'s' * (count > 1)}" if count else "The whole picture"
-            text = f"{what} in {time.perf_counter() - started:.1f} s."
-            yield {
+            state.text = text = f"{what} in {time.perf_counter() - started:.1f} s."
+            yield self._working.says(text) | {
                 self._slider: (photograph.image, after),
-                self._status: text,
                 self._python: python_code(steps_of(request)),
                 self._shell: command_line(steps_of(request)),
             }
             if count and (distances := restyled.identity(most=_MEASURED)):  # in this thread: no batch waits for it
-                yield {self._status: f"{text} {_likeness(distances, count)}"}
+                state.text = f"{text} {_likeness(distances, count)}"
+                yield self._working.says(state.text)
 
     def _photograph(
         self, state: _State, engine: Engine, photographs: Evidence, index: int, cancel: CancelToken
@@ -318,12 +330,34 @@ class Restyle:
                 raise
         return state.photograph[1]
 
+    def _saved(self, kind: str, session: Session) -> Path | Generator[Updates, Any, Path | None]:
+        return (self._animation if kind in ANIMATIONS else self._export)(kind, session)
+
     def _export(self, kind: str, session: Session) -> Path:
         state = session.state(_State)
         if state.photograph is None:
             raise ValueError("There is nothing to save yet. Add a photo and a style.")
         (photographs, *_), photograph = state.photograph
         return write(kind, photograph, state.request, self._engines.get(photographs.prior), session)
+
+    def _animation(self, kind: str, session: Session) -> Generator[Updates, Any, Path | None]:
+        """A file that moves. Its pictures are drawn for the first one."""
+        state = session.state(_State)
+        with (yield session.queued(TAB)) as cancel:  # a photo that is being restyled comes first
+            request = state.request
+            if request is None:
+                raise ValueError("There is nothing to save yet. Add a photo and a style.")
+            if state.moving is None or state.moving[0] is not request:
+                engine = self._engines.get(request.recipe.prior)
+                result = yield from self._working.run(partial(make, kind, request, engine), cancel, engine, "faces")
+                if result is None:
+                    return None
+                state.moving = request, result
+            _, result = state.moving
+            yield self._working.says(state.text)
+        with (yield EXPORTS.request(session.id)):
+            (path,) = result.save(session.file(f"restyled.{kind}"))
+        return path
 
     def _large(self, session: Session) -> tuple[Engine, Image.Image, dict[str, str]]:
         """The restyled photo and the text of its file, to be enlarged."""

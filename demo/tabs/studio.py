@@ -116,9 +116,10 @@ class Studio:
                     elem_id="history",
                     label="The last states",
                 )
-                morph = Morph()
+                self._morph = Morph()
                 self._moves.build_sliders()  # last: it comes and goes with the set
-                self._larger = Larger(self._large_face, "face", morph.working, visible="hidden")  # the menu clicks it
+                # The menu clicks it.
+                self._larger = Larger(self._large_face, "face", self._morph.working, visible="hidden")
             with gr.Column(scale=5, min_width=320, elem_id="your-images"):
                 gr.HTML(static("drawer.html"), js_on_load=static("drawer.js"), elem_id="drawer", label="Your images")
                 self._panel = EvidencePanel(model, panel="evidence", title="+ Add photos", tab=_TAB, opening=OPENING)
@@ -171,7 +172,8 @@ class Studio:
         levels = [self._by_level, *self._levels]
         self._inputs = [self._closeness, *main, *self._method.inputs, self._lam, *levels]
         inputs, along = [prior, *self._inputs[1:]], [prior, *self._inputs]
-        shown = [self._sheet, self._sample, *self._statuses, self._history, *self._results.outputs]
+        shown = [self._sheet, self._sample, *self._statuses, self._history]
+        shown += [*self._results.outputs, *self._morph.outputs]
         self._method.wire([self._lam], [self._by_level.input, *(lam.input for lam in self._levels)])
         numbers, others = [*lams, *self._method.sliders], [self._results.inputs["style_levels"], self._temperature]
         sliders = [*numbers, *others, self._moves.along]
@@ -356,9 +358,9 @@ class Studio:
         with contextlib.suppress(ValueError):  # an invalid address opens with the defaults
             if found.get("tab", _TAB) == _TAB:  # those of another tab are for that one
                 recipe, auto = settings_in(found)
-        view = session.state(View)
-        face = found.get(_FACE, "")
-        view.opening, view.asked = True, min(int(face), recipe.n) - 1 if re.fullmatch("[1-9][0-9]{0,2}", face) else None
+        view, face = session.state(View), found.get(_FACE, "")
+        view.asked = min(int(face), recipe.n) - 1 if re.fullmatch("[1-9][0-9]{0,2}", face) else None
+        view.opening = True
         try:
             yield from self._panel.open(session, key, prior, own)
             view.settled = self._panel.evidence(session)
@@ -424,7 +426,8 @@ class Studio:
         columns = (sheet.width - GAP) // (cell + GAP)
         value = _sheet_value(data_uri(sheet), alt, len(pictures), columns=columns, cell=cell)
         value["strip"], value["sheet"] = session.state(Strip).number(request), result.number if result else 0
-        value["own"], at = request.evidence.ready and not request.evidence.example, position_of(recipe)
+        value["own"] = request.own
+        at = position_of(recipe)
         # Null where λ/m and likeness are not those of the slider in front.
         there = values_at(recipe.method, at, request.evidence)
         value["at"] = at if all(_alike(getattr(recipe, name), value) for name, value in there.items()) else None
@@ -459,8 +462,7 @@ class Studio:
         if result is None:
             yield {self._card: answer | {"text": "No samples yet. Share them when they are drawn."}}
             return
-        evidence, buffer = result.request.evidence, io.BytesIO()
-        own = evidence.ready and not evidence.example
+        evidence, own, buffer = result.request.evidence, result.request.own, io.BytesIO()
         images = [one.shown for one in evidence.used if one.shown]
         files = len({str(one.source.file) for one in evidence.used})  # of one there may be several faces
         count = f" from {files} photo{'s' * (files > 1)}" if own and images else ""  # no name of a file
@@ -514,11 +516,12 @@ class Studio:
             if view.drawn_from != drawn_from and first:  # other people
                 view.large = shown[self._sheet]["large"] = first[0]
             view.drawn_from, view.asked = drawn_from, None
-            yield shown
+            yield shown | self._morph.gone(session)
         if view.sent != (view.result.number, view.large):
             yield {self._sample: _large(view, view.result, cancel)}
         yield from self._results.fill(view, view.result, cancel)
-        yield {self._history: self._state(session, view.request or request)}
+        now = view.request  # `auto` may differ
+        yield {self._history: self._state(session, now if now and now == request else request)}
 
     def _state(self, session: Session, request: Request) -> dict[str, str]:
         """What `static/history.js` keeps of a state: its number, its address, and a text."""

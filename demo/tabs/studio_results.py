@@ -87,6 +87,11 @@ class Request:
     auto: bool = field(default=True, compare=False)
 
     @property
+    def own(self) -> bool:
+        """Whether the samples are of the visitor's own images."""
+        return self.evidence.ready and not self.evidence.example
+
+    @property
     def draws(self) -> dict[str, Any]:
         """Number of samples, seed and temperature: keywords of `Engine.sample` and similar methods."""
         return {"n": self.recipe.n, "seed": self.recipe.seed, "temperature": self.recipe.temperature}
@@ -117,7 +122,7 @@ _MOST_SHARED = 64
 
 def _once(request: Request, engine: Engine, key: Hashable, make: Callable[[], T]) -> T:
     """What `make` gives: of an example set, and of the model alone, it is made once for all visitors."""
-    if (request.evidence.ready and not request.evidence.example) or request.recipe.n > DEFAULT.n:
+    if request.own or request.recipe.n > DEFAULT.n:
         return make()
     known = SHARED.setdefault(engine, Cache(_MOST_SHARED))
     if (found := known.get((request, key))) is None:

@@ -87,8 +87,8 @@ def test_an_example_set_has_a_name_unless_a_folder_has_it(run):
 
 def test_a_morph_goes_through_the_samples_and_back_to_the_first(run):
     run("sample", "images", "-n", 3, "-o", "folder")
-    told = run("sample", "images", "-n", 3, "--steps", 4, "-o", "morph.webp")
-    assert told["recipe"]["steps"] == 4
+    facts = run("sample", "images", "-n", 3, "--steps", 4, "-o", "morph.webp")
+    assert facts["recipe"]["steps"] == 4
     with Image.open("morph.webp") as morph:
         assert (morph.n_frames, morph.size) == (12, (256, 256))
         frames = [np.asarray(one.convert("RGB")).astype(int) for one in ImageSequence.Iterator(morph)]
@@ -138,22 +138,25 @@ def test_sweep_has_a_column_for_each_value(run):
 def test_interpolate_writes_a_strip_or_an_animation_and_each_end_may_have_its_own_lambda(run, suffix):
     run("condition", "images/1.png", "-o", "b.safetensors")
     ends = ["--lam-ratio-a", 0, "--lam-ratio-b", "inf", "--method", "posterior"]
-    told = run("interpolate", "images/0.png", "b.safetensors", "--steps", 3, "-n", 2, "-o", f"path.{suffix}", *ends)
-    assert [told[end]["lam_ratio"] for end in "ab"] == [0, "inf"]
-    assert told["a"]["m"] == told["b"]["m"] == 1 and told["a"]["reason"] == "You asked for this method."
-    told = run("interpolate", "images", "b.safetensors", "--steps", 2, "--interpolation", "direct", "-o", "direct.png")
-    assert "first image" in told["a"]["reason"]
+    facts = run("interpolate", "images/0.png", "b.safetensors", "--steps", 3, "-n", 2, "-o", f"path.{suffix}", *ends)
+    assert [facts[end]["lam_ratio"] for end in "ab"] == [0, "inf"]
+    assert facts["a"]["m"] == facts["b"]["m"] == 1 and facts["a"]["reason"] == "You asked for this method."
+    facts = run("interpolate", "images", "b.safetensors", "--steps", 2, "--interpolation", "direct", "-o", "direct.png")
+    assert "first image" in facts["a"]["reason"]
     with Image.open(f"path.{suffix}") as image:
         assert getattr(image, "n_frames", 1) == (1 if suffix == "png" else 4)
+    files = run("interpolate", "images/0.png", "b.safetensors", "--steps", 3, "-n", 2, "-o", "apart", *ends)["files"]
+    assert files == [f"apart/draw_{draw}_{at}.png" for draw in range(2) for at in range(3)]
+    assert off(files[0], files[1]) > 1
 
 
 def test_restyle_writes_the_photograph_or_the_path_to_it(run):
     Image.open("images/0.png").resize((40, 50)).save("photograph.png")
     plain = ["restyle", "photograph.png", "--style", "images", "--align", "never"]
-    told = run(*plain, "--strength", 0)
-    (face,) = told["photographs"][0]["faces"]
+    facts = run(*plain, "--strength", 0)
+    (face,) = facts["photographs"][0]["faces"]
     assert off("restyled.png", "photograph.png") <= 1 and read_png_metadata("restyled.png")["strength"] == "0"
-    assert told["m"] == 5 and face["used"] and face["identity"] == pytest.approx(0, abs=0.1)
+    assert facts["m"] == 5 and face["used"] and face["identity"] == pytest.approx(0, abs=0.1)
     (mask := Image.new("L", (20, 25))).paste(255, (7, 9, 12, 14))
     mask.save("mask.png")
     run(*plain, "--strength", 0, "--mask", "mask.png")

@@ -18,6 +18,7 @@ import demo
 import transflow_core
 from demo import command
 from transflow_core.cli import app
+from transflow_core.cli.output import working
 from transflow_core.pictures import PictureReader
 from transflow_core.priors.catalogue import shipped_priors
 from transflow_core.recipes import RECIPES
@@ -86,13 +87,21 @@ def test_a_wrong_choice_is_refused_with_those_that_there_are(arguments, choices)
         ("convert tiny.safetensors", "a.pt", "convert writes .safetensors or a folder"),
         ("export tiny.safetensors", "images/0.png", "you cannot write there"),
         ("train images", "images/0.png", "you cannot write there"),
+        ("sample images", "CREDITS", "CREDITS is a file"),
     ],
 )
 def test_where_nothing_can_be_written_nothing_is_loaded(run, monkeypatch, command, output, message):
     Path("folder.safetensors").mkdir()
+    Path("CREDITS").touch()
     for what in ("priors.catalogue.load_prior", "checkpoints.convert", "training.data.prepare"):
         monkeypatch.setattr(f"transflow_core.{what}", lambda *_, **__: pytest.fail("it was loaded"))
     assert message in run(*command.split(), "-o", output, fails=True, prior=False)
+
+
+def test_where_standard_output_is_closed_nothing_fails(monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)
+    with working(as_json=False) as work:
+        work.wrote(Path("a.png"))
 
 
 def test_a_video_that_cannot_be_written_is_refused_before_anything_is_loaded(run, monkeypatch):

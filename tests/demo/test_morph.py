@@ -26,5 +26,6 @@ def test_one_click_plays_all_samples_as_a_loop_that_can_be_saved_but_not_one_sam
     with Image.open(tmp_path / "morph.webp") as morph:
         assert (morph.n_frames, morph.size) == (64, (256, 256))
     draw(page, 1)
+    page.wait_for_selector("#morph", state="hidden")  # it showed other faces
     page.click("#morph-run")
     page.get_by_text("A morph needs two samples or more").wait_for()

@@ -484,7 +484,7 @@ def test_noise_among_faces_has_a_reduced_weight_until_the_user_restores_it(page,
     page.click("#evidence-cards .card:not(.warning) .open >> nth=0")
     details(page, "Fits the model well.")
     page.click("#evidence-cards .warning .open")
-    details(page, "Unlike a photo: it has noise or hard edges. It hardly counts.")
+    details(page, "Unlike a photo: noise, hard edges or one flat colour. It hardly counts.")
     for button, words, m in (("Count it fully", "It counts fully", 4), ("Count it less", "It hardly counts", 3)):
         page.get_by_role("button", name=button).click()
         details(page, words)

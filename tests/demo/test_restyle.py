@@ -18,6 +18,7 @@ from demo.server.state import Session
 from demo.snippet import command_line, python_code
 from demo.tabs.restyle import Photograph, Request, _likeness, steps_of, write
 from demo.tabs.restyle import Restyle as RestyleTab
+from transflow_core.engine import Engine
 from transflow_core.evidence import Source
 from transflow_core.images import load_image
 from transflow_core.images.output import read_png_metadata
@@ -58,7 +59,9 @@ def test_where_no_photo_can_be_read_there_is_none_to_choose(engines, tmp_path):
     assert shown[tab._which]["value"] is None and shown[tab._which]["choices"] == []
 
 
-def test_the_tab_opens_on_a_worked_example_which_follows_the_slider(page, served_small, engines, hold, tmp_path):
+def test_the_tab_opens_on_a_worked_example_which_follows_the_slider(
+    page, served_small, engines, hold, tmp_path, monkeypatch
+):
     page.goto(f"{served_small}/?tab=restyle")
     says(page, "#restyle-status", "A check")
     assert "3 faces found" in page.inner_text("#restyle-faces")
@@ -72,6 +75,14 @@ def test_the_tab_opens_on_a_worked_example_which_follows_the_slider(page, served
     path = saved(page, "#restyle-get-png", tmp_path)
     assert load_image(path).size == load_image(PHOTOGRAPH).size
     assert read_png_metadata(path)["strength"] == "0.95"
+    runs, run = [], Engine.run
+    monkeypatch.setattr(Engine, "run", lambda engine, *given, **how: runs.append(given) or run(engine, *given, **how))
+    page.click("#restyle-save > button")
+    for kind in ("webp", "mp4"):
+        file = saved(page, f"#restyle-get-{kind}", tmp_path)
+        assert file.name == f"restyled.{kind}" and file.stat().st_size > 1000
+    assert len(runs) == 1  # both are of the same pictures
+    says(page, "#restyle-status", "A check")
     # A file that cannot be used changes nothing.
     (tmp_path / "broken.png").write_bytes(b"nothing")
     page.set_input_files("#restyle-files input", [tmp_path / "broken.png"])

@@ -75,7 +75,9 @@ class Work:
             raise ValueError(f"{path}: there is no folder {path.parent}")
         at = next(one for one in (path, *path.absolute().parents) if one.exists())
         is_folder = folder or at != path or not path.suffix  # as it must be
-        if at.is_dir() != is_folder or not os.access(at, os.W_OK):
+        if at.is_dir() != is_folder:
+            raise ValueError(f"{path}: you cannot write there: {at} is a {'folder' if at.is_dir() else 'file'}")
+        if not os.access(at, os.W_OK):
             raise ValueError(f"{path}: you cannot write there")
 
     def wrote(self, path: Path) -> None:
@@ -107,7 +109,8 @@ def working(as_json: bool) -> Iterator[Work]:
     try:
         # What is printed goes above the bar, and where standard output is a file or a pipe, into that.
         how: dict[str, Any] = {"transient": True, "disable": not console.is_terminal}
-        with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty(), **how) as bar:
+        seen = sys.stdout is not None and sys.stdout.isatty()  # it may be closed: >&-
+        with Progress(*columns, console=console, redirect_stdout=seen, **how) as bar:
             work = Work(as_json, bar)
             yield work
     except (ValueError, OSError) as error:

@@ -141,7 +141,12 @@ class Result:
         check_suffix(type(self.recipe), path)
         if not suffix:
             path.mkdir(parents=True, exist_ok=True)
-            return [self._write([frames[-1]], path / f"{name}.png") for name, frames in self.pictures.items()]
+            files = []
+            for name, frames in self.pictures.items():
+                apart = len(frames) > 1 and self.overview is not None  # a row of pictures; else what moves ends there
+                stills = {f"{name}_{at}": one for at, one in enumerate(frames)} if apart else {name: frames[-1]}
+                files += [self._write([one], path / f"{still}.png") for still, one in stills.items()]
+            return files
         if suffix == ".safetensors":
             assert self.saved is not None  # only such operations have this suffix
             self.saved.save(path, self.metadata)
