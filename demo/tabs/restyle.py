@@ -354,9 +354,11 @@ class Restyle:
                     return None
                 state.moving = request, result
             _, result = state.moving
-            yield self._working.says(state.text)
         with (yield EXPORTS.request(session.id)):
+            yield self._working.says("Writing the animation …")
             (path,) = result.save(session.file(f"restyled.{kind}"))
+            if state.request is request:  # else another one is being drawn
+                yield self._working.says(state.text)
         return path
 
     def _large(self, session: Session) -> tuple[Engine, Image.Image, dict[str, str]]:
