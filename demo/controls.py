@@ -369,7 +369,9 @@ class Working:
         self.outputs: list[Component] = [self._status, self._stop]
 
     def says(self, text: str, running: bool = False) -> Updates:
-        """A status as HTML, and whether there is something to stop."""
+        """A status as HTML, and whether there is something to stop. Where the line breaks meanwhile, the page takes the
+        mark "working" from it (`stream.js`), and the button is hidden."""
+        text = f'<span class="working">{text}</span>' if running else text
         return {self._status: text, self._stop: gr.update(visible=running)}
 
     def run(

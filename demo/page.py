@@ -173,13 +173,15 @@ def launch(demo: Page, **options: Any) -> Any:
     port = options.pop("server_port", None) or os.environ.get("GRADIO_SERVER_PORT")
     if host := options.get("server_name"):
         _check_host(host)
+    # Through a tunnel of ssh, the page of another machine has an address of this one.
+    far = f"const far = {str('SSH_CONNECTION' in os.environ).lower()};"
     # Gradio requests its own page first: work that may take all of a busy machine begins after that.
     try:
         launched = demo.launch(
             theme=THEME,
             css=CSS,
             # Before the page's first request; `js` may come after it.
-            head=f"<script>{static('sending.js')}{static('stream.js')}</script>",
+            head=f"<script>{far}{static('sending.js')}{static('stream.js')}</script>",
             js=f"() => {{{static('paint.js')}({static('anywhere.js')})()}}",
             show_error=True,
             max_file_size="64mb",

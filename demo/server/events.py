@@ -194,6 +194,7 @@ def _call(
             session.heard = True
             async with contextlib.AsyncExitStack() as turn:
                 await turn.enter_async_context(session.turn)
+                session.call = number
                 given, again = current(session, number, values[len(data) :], moved)  # after the events before this one
                 made = await run(handler, session, *data, *given)
                 if not isinstance(made, Generator):

@@ -42,6 +42,7 @@ class Session:
         client: whose turn its work takes.
         heard: whether its page has listened to an answer.
         turn: of the event that begins: until it waits in a queue, or is over, no later one does.
+        call: the number of that event, see `in_order`.
         evidence: the images of each panel of the page.
         tab: the tab that is open.
         query: of the page's address, when it was opened. A browser may still send the value before it.
@@ -53,6 +54,7 @@ class Session:
     def __init__(self, id: str, address: str = "") -> None:
         self.id, self.address, self.client, self.heard = id, address, (address, id), False
         self.turn, self._begins, self._begun = asyncio.Lock(), asyncio.Condition(), 0
+        self.call = 0
         self.evidence: dict[str, Evidence] = {}
         self.tab, self.query = "studio", ""
         self._states: dict[type, object] = {}

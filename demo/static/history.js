@@ -7,8 +7,8 @@ const MOST = 10, TAB = 'studio';
 const undo = element.querySelector('.undo'), dialog = element.querySelector('dialog');
 const last = {};  // the query of each tab's address
 const first = location.search.includes('tab=') ? '' : location.search;  // of the samples that are on their way
-const passed = new Set();  // states that were left again before their values came
 let states = [], now = null, going = false;
+let over = 0;  // what was asked for up to this request (stream.js) is over: the visitor stepped back since
 let backs = 0;  // how often Undo was pressed since the browser last stepped back: it does so a moment later
 // After a reload earlier states of one's own photos are gone: only the last one is kept.
 if (new URLSearchParams(location.search).get('example') === 'own') history.replaceState({...history.state, depth: 0}, '');
@@ -45,8 +45,7 @@ const openTab = tab => {
   requestAnimationFrame(() => at()?.click());
 };
 const keep = async entry => {
-  if (entry.id !== now && (entry.known || passed.has(entry.id))) return;  // it was left again
-  passed.clear();
+  if (entry.call <= over || (entry.known && entry.id !== now)) return;  // it was left again
   const url = '?' + entry.query, here = history.state, before = last[TAB];
   // The visitor went on to another tab meanwhile: that one is open at the new state.
   const away = !element.offsetParent && here && here.tab !== TAB ? here.tab : null;
@@ -66,9 +65,11 @@ const keep = async entry => {
   if (dialog.open && !card) draw();  // newer samples may have put out what was asked of those before
 };
 watch('value', () => { if (props.value) keep(props.value); });
-const ask = ({id, query}) => trigger('select', {id, query: withPhotos(query)});
+const ask = ({id, query}) => {
+  over = Number(document.body.dataset.call);
+  trigger('select', {id, query: withPhotos(query)});
+};
 const go = state => {
-  if (going) passed.add(now);
   now = state.id;
   going = true;  // the next value is this state, with another id if the server has forgotten it
   show();
@@ -90,13 +91,14 @@ element.addEventListener('click', event => {
   // What is still on its way has no entry yet: without it, this entry is the last state.
   if (event.target === undo && !going && coming()) ask(history.state);
   else if (event.target === undo && backs++ < depth()) history.back();  // one more would leave the page
-  if (state) trigger('select', states[Number(state.dataset.index)]);  // the server has these
+  if (state) ask(states[Number(state.dataset.index)]);
   if (event.target.matches('.share')) share();
   actions[event.target.dataset.do]?.(event.target);
 });
 // What was on its way when the line broke is lost.
 document.addEventListener('line-lost', () => {
-  if (now === null && !last[document.body.dataset.tab]) location.reload();  // nothing was shown yet
+  const untouched = element.offsetParent || !navigator.userActivation?.hasBeenActive;
+  if (now === null && !last[document.body.dataset.tab] && untouched) location.reload();  // nothing was shown yet
   else if (now !== null && coming()) ask({id: now, query: last[TAB]});
 });
 // Share: the server draws a card of the samples. Own photos are in no link.

@@ -71,7 +71,7 @@ const sending = (() => {
   // A telephone's photographs, where only faces are used and the server is another machine: to send them takes longest. A
   // face keeps more pixels than a model has, unless it is small among many. What the browser cannot read stays as it is.
   const SIDE = 2560, LARGE = 1_500_000;
-  const here = ['localhost', '127.0.0.1', '[::1]'].includes(location.hostname);
+  const here = !far && ['localhost', '127.0.0.1', '[::1]'].includes(location.hostname);
   const made = async file => {
     const image = new Image();  // it is drawn upright, which a bitmap is not in every browser
     image.src = URL.createObjectURL(file);

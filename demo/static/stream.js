@@ -112,7 +112,7 @@
     let id;
     try {
       const headers = new Headers(how?.headers ?? what.headers);
-      headers.set('x-call', ++calls);
+      headers.set('x-call', document.body.dataset.call = ++calls);
       headers.set('x-trigger', /"trigger_id":(\d+)/.exec(how?.body?.slice?.(-300))?.[1] ?? '');
       const ask = async () => {
         const answer = await plain(what, {...how, headers});

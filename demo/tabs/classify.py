@@ -545,7 +545,6 @@ def _card(index: int, image: EvidenceImage, answers: Answers | None) -> str:
     )
     if answers is None or not image.used:
         state, texts = "known" if image.used else "problem", [("verdict", image.summary)]
-        texts += [("verdict", "Add examples to two classes first.")] * image.used
     else:
         answer = answers.result.facts["images"][index]
         none, best, right = answer["none_of_these"], answer["best"], answers.right(image, answer)

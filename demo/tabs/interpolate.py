@@ -398,7 +398,8 @@ class Interpolate:
             return
         own, method = dict(zip(_OWN, values, strict=False)), values[len(_OWN) :]
         request = (a, b, prior, *own.values(), *method[1:])  # `auto` does not matter
-        if request == state.request and not again:
+        # Without an end, it was lost with the line.
+        if request == state.request and not again and (state.message or session.busy(TAB)):
             yield self._working.says(state.message) if state.message else {}
             return
         state.request, state.message = request, ""

@@ -74,12 +74,12 @@ class Morph:
             frames = yield from self._make(session, result, side, cancel)
             if frames is None:
                 return
-            if session.state(View).result is not result:
-                yield self.working.says("Other faces are shown now. Play these.") | self.gone(session)
-                return
             yield self.working.says("Writing the animation …")
             path = session.file("morph-shown.webp")
             save_animation(frames, path, loop=True)
+            if session.state(View).result is not result:
+                yield self.working.says("Other faces are shown now. Play these.") | self.gone(session)
+                return
             alt, (width, height) = f"{n} faces, each turns into the next", frames[0].size
             src = uri_of(path.read_bytes(), "WEBP")
             text = f"{len(frames)} pictures in {time.perf_counter() - started:.1f} s."

@@ -231,7 +231,7 @@ class Studio:
         draws = dict(zip(self._drawing, drawing, strict=True))
         draws |= {name: str(draws[name]).split(",") if draws[name] else None for name in self._moves.inputs}
         recipe = recipe_of({"prior": prior, **draws, **dict(self._method.read(method, ratio))})
-        return Request(evidence if ready else _NO_EVIDENCE, recipe, bool(method[0])), engine
+        return Request(evidence if ready else _NO_EVIDENCE, recipe, bool(method[0]), session.call), engine
 
     def _set(self, recipe: Sample, auto: bool, session: Session, prior: str) -> Updates:
         """The controls at a recipe. With "choose for me", the method is that for the evidence of now."""
@@ -443,8 +443,8 @@ class Studio:
             if (result := view.result) is None:
                 return
             shown: Updates = {self._sample: _large(view, result, cancel)}
-            if view.request == result.request:  # no newer samples are being drawn
-                shown[self._history] = self._state(session, result.request) | {"known": True}
+            if (now := view.request) is not None and now == result.request:  # no newer samples are being drawn
+                shown[self._history] = self._state(session, now) | {"known": True}
             yield shown
 
     def _large_face(self, session: Session) -> tuple[Engine, Image.Image, dict[str, str]]:
@@ -495,7 +495,7 @@ class Studio:
         if session.tab != _TAB:
             return
         same = view.request == request and session.busy(_SAMPLES)
-        view.request = request  # equal or not: the address depends on `auto`
+        view.request = request  # equal or not: the state depends on `auto` and `call`
         if same:
             return
         session.cancel(_STRIP)
@@ -520,15 +520,15 @@ class Studio:
         if view.sent != (view.result.number, view.large):
             yield {self._sample: _large(view, view.result, cancel)}
         yield from self._results.fill(view, view.result, cancel)
-        now = view.request  # `auto` may differ
+        now = view.request  # `auto` and `call` may differ
         yield {self._history: self._state(session, now if now and now == request else request)}
 
-    def _state(self, session: Session, request: Request) -> dict[str, str]:
-        """What `static/history.js` keeps of a state: its number, its address, and a text."""
+    def _state(self, session: Session, request: Request) -> dict[str, str | int]:
+        """What `static/history.js` keeps of a state: its number, its address, a text, and which event asked for it."""
         # Browsers keep it with the address. The same number of another session is another state.
         key = f"{session.id}/{session.state(History).keep(request)}"
         query = address_of(request, self._first_prior, session.state(View).chosen)
-        return {"id": key, "query": query, "text": _about(request)}
+        return {"id": key, "query": query, "text": _about(request), "call": request.call}
 
     def _fill_strip(self, session: Session, prior: str, *values: Any) -> Iterator[Updates]:
         """The previews for a drag, once the samples are ready, while nobody waits for anything else."""

@@ -80,11 +80,13 @@ class Request:
         evidence: without any, the samples are those of the prior.
         recipe: with the prior, and the method of the controls and its numbers.
         auto: whether the method was chosen for the evidence, not by the user.
+        call: the number of the event that asked for them last, see `Session.call`.
     """
 
     evidence: Evidence
     recipe: Sample = DEFAULT
     auto: bool = field(default=True, compare=False)
+    call: int = field(default=0, compare=False)
 
     @property
     def own(self) -> bool:

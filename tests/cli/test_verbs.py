@@ -88,6 +88,7 @@ def test_a_wrong_choice_is_refused_with_those_that_there_are(arguments, choices)
         ("export tiny.safetensors", "images/0.png", "you cannot write there"),
         ("train images", "images/0.png", "you cannot write there"),
         ("sample images", "CREDITS", "CREDITS is a file"),
+        ("sample images", "CREDITS/a.png", "CREDITS is a file"),
     ],
 )
 def test_where_nothing_can_be_written_nothing_is_loaded(run, monkeypatch, command, output, message):

@@ -258,6 +258,21 @@ def reset_page(page) -> None:
       one => { if (one.offsetParent) one.click(); })""")
 
 
+def through(how):
+    """A script by which the stream of answers, and nothing else, passes through a TransformStream."""
+    return f"""
+{{
+  const plain = window.fetch;
+  window.fetch = async (what, how) => {{
+    const answer = await plain(what, how);
+    if (!String(what.url ?? what).includes('/queue/data')) return answer;
+    const body = answer.body.pipeThrough(new TransformStream({how}));
+    return new Response(body, {{status: answer.status, headers: answer.headers}});
+  }};
+}}
+"""
+
+
 def says(page, selector, text):
     """Wait until an element has this text."""
     page.wait_for_function("([at, text]) => document.querySelector(at)?.innerText.includes(text)", arg=[selector, text])

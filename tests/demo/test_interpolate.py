@@ -1,6 +1,7 @@
 """The Interpolate tab: in a real browser as a visitor uses it, and the code that it shows, run."""
 
 import base64
+import contextlib
 import math
 import re
 import shutil
@@ -333,6 +334,24 @@ def test_the_address_is_that_of_the_first_picture_already(tab, engine):
     )
     assert "a=sepia&b=sketch" in shown[tab._address]["query"] and shown[tab._working.outputs[0]], "what comes next"
     assert "&a=own&b=sketch" in link_to(settings(), replace(a, example=""), b)
+
+
+def test_what_a_broken_line_took_is_drawn_when_it_is_asked_for_again(tab, engine):
+    session, drawn = Session("somebody"), []
+    for side, key in ((tab.a, "sepia"), (tab.b, "sketch")):
+        session.evidence[side.panel] = evidence_of(engine, *EXAMPLES[key][:2], example=key)
+
+    def run():
+        return tab._run(session, TINY, "linear", 0.02, 0.02, 3, 1, 0, 1.0, True, "local", 0.5, 2)
+
+    def breaks():
+        raise ConnectionError
+
+    with contextlib.closing(run()) as broken, pytest.raises(ConnectionError):
+        done(broken, breaks)
+    for _ in range(2):
+        drawn.append(any(tab._player in updates for updates in done(run())))
+    assert drawn == [True, False], "what is there is not drawn again"
 
 
 def test_photos_that_a_link_does_not_have_are_said(tab, monkeypatch):

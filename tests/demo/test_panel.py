@@ -30,7 +30,7 @@ from transflow_core.evidence import Evidence, EvidenceImage, Source
 from transflow_core.pictures import Picture
 
 from ..helpers import TIMEOUT, frames, squares
-from .conftest import EXAMPLES, OTHER, TINY, choose_example, done, opened, paint, says
+from .conftest import EXAMPLES, OTHER, TINY, choose_example, done, opened, paint, says, through
 from .test_studio import another_sheet, same_sheet, sheet, upload, wait_samples, wait_status
 
 CARDS, DETAILS, FILES = "#evidence-cards .card", "#evidence-details", "#evidence-files input[type=file]"
@@ -194,6 +194,39 @@ def test_undo_takes_back_samples_while_what_follows_them_is_drawn(studio, hold):
     assert sweep.begun.wait(TIMEOUT)
     page.click("#history .undo")
     wait_samples(page)
+
+
+# The state with seed 7, and all that follows it, comes once `window.comes` is called.
+LATE = through("""{async transform(chunk, to) {
+  const text = new TextDecoder('latin1').decode(chunk), at = text.indexOf('seed=7&');  // a character for each byte
+  if (at < 0) { to.enqueue(chunk); return; }
+  const cut = Math.max(0, text.lastIndexOf('data:', at));
+  to.enqueue(chunk.slice(0, cut));
+  await new Promise(done => { window.comes = done; });
+  to.enqueue(chunk.slice(cut));
+}}""")
+
+
+def test_samples_that_were_left_by_undo_are_no_state_however_late_they_come(page, served_small):
+    page.add_init_script(LATE)
+    opened(page, served_small)
+    choose_example(page, "sepia")
+    page.wait_for_url(re.compile("example=sepia"))
+    depth, urls = page.evaluate("history.state.depth"), []
+    page.on("framenavigated", lambda frame: urls.append(frame.url))
+    page.fill("#seed input", "7")
+    page.press("#seed input", "Enter")
+    page.wait_for_function("!!window.comes")
+    wait_status(page, "seed 7")
+    calls = page.evaluate("Number(document.body.dataset.call)")
+    page.click("#history .undo")
+    page.wait_for_function("calls => document.body.dataset.call > calls", arg=calls)
+    page.evaluate("comes()")
+    wait_status(page, "seed 0")
+    page.fill("#seed input", "3")
+    page.press("#seed input", "Enter")
+    page.wait_for_url(re.compile("seed=3"))
+    assert not any("seed=7" in url for url in urls) and page.evaluate("history.state.depth") == depth + 1
 
 
 def test_undo_goes_back_from_a_state_that_comes_again(page, served_small):

@@ -13,7 +13,8 @@ from demo.static import static
 from transflow_core.compute import check
 from transflow_core.engine import Engine
 
-from .conftest import EXAMPLES, opened
+from ..helpers import TIMEOUT
+from .conftest import EXAMPLES, opened, says, through
 from .test_studio import upload, wait_status
 
 # A server of Gradio's protocol in the page's own `fetch`: `serve.send` sends chunks on the last stream that was
@@ -185,21 +186,6 @@ def test_a_refused_stream_is_refused_for_the_page(play):
     assert play("serve.status = 404; await listen()")[1] == "refused"
 
 
-def through(how):
-    """A script by which the stream of answers, and nothing else, passes through a TransformStream."""
-    return f"""
-{{
-  const plain = window.fetch;
-  window.fetch = async (what, how) => {{
-    const answer = await plain(what, how);
-    if (!String(what.url ?? what).includes('/queue/data')) return answer;
-    const body = answer.body.pipeThrough(new TransformStream({how}));
-    return new Response(body, {{status: answer.status, headers: answer.headers}});
-  }};
-}}
-"""
-
-
 # Every chunk of the stream comes late, and no answer does.
 SLOW = through("""{async transform(chunk, to) {
   await new Promise(done => setTimeout(done, 100));
@@ -280,6 +266,23 @@ def test_a_line_that_is_gone_for_a_moment_takes_nothing_away(page, served_small)
     page.context.set_offline(False)
     wait_status(page, "seed 1")
     assert page.evaluate("window.same") and page.locator("#evidence-cards .open").count() == 2
+
+
+def test_a_line_that_breaks_in_tell_apart_leaves_the_page_and_nothing_to_stop(page, served_small, hold):
+    page.add_init_script(BREAKS)
+    page.goto(f"{served_small}/?tab=classify")
+    page.fill("#classify-0-name textarea", "Mine")
+    held = hold("encode")
+    page.set_input_files("#classify-0-files input[type=file]", EXAMPLES["sepia"][:2])
+    assert held.begun.wait(TIMEOUT)
+    page.wait_for_selector("#classify-stop")
+    page.evaluate("window.same = true; breaks()")
+    page.locator(".toast-body", has_text="The connection was interrupted. Try again.").wait_for()
+    page.wait_for_selector("#classify-stop", state="hidden")
+    held.go_on.set()
+    page.set_input_files("#classify-0-files input[type=file]", EXAMPLES["sepia"][:2])
+    says(page, "#classify-0", "2 examples")
+    assert page.evaluate("window.same") and page.input_value("#classify-0-name textarea") == "Mine"
 
 
 def test_a_line_that_breaks_while_samples_are_drawn_leaves_those_before(page, served_small, monkeypatch):

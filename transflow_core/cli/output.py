@@ -71,7 +71,7 @@ class Work:
         from ..images.output import check_animation
 
         check_animation(path)
-        if path.suffix and not folder and not path.parent.is_dir():
+        if path.suffix and not folder and not path.parent.exists():
             raise ValueError(f"{path}: there is no folder {path.parent}")
         at = next(one for one in (path, *path.absolute().parents) if one.exists())
         is_folder = folder or at != path or not path.suffix  # as it must be
