@@ -165,7 +165,7 @@ def number_slider(
     label: str, within: Range, value: float, *, elem_id: str, step: float = 1, **options: Any
 ) -> gr.Slider:
     """Gradio's slider, for a number that nothing follows while it moves."""
-    options = {"min_width": 140} | options
+    options = {"min_width": 170} | options
     return gr.Slider(within.low, within.high, value, step=step, label=label, elem_id=elem_id, **options)
 
 

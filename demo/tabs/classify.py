@@ -265,7 +265,8 @@ class Classify:
     def _wire(self, prior: Component, changed_prior: Sequence[Any]) -> None:
         progress, read, new = self._busy.outputs, [prior, self._unaligned], self._changed
         parts = [part for slot in self._slots for part in slot.parts]
-        everything = [*parts, self._cards, *progress, self._unaligned, self._copies]
+        self._made = [self._status, self._numbers, self._python]
+        everything = [*parts, self._cards, *self._made, *progress, self._unaligned, self._copies]
         filled = on(self._examples.select, self._use_task, prior, everything, event=True, signals=new)
         on(filled, None, js=_TO_ANSWERS_JS)
         on(self._add.click, self._add_class, outputs=everything, signals=new)
@@ -303,8 +304,11 @@ class Classify:
         sources[_QUERIES] = [Source(file, truth) for file, truth in task.queries]
         with ExitStack() as stack:
             cancel = yield from _all_panels(session, stack, newest=True)
-            session.state(_State).names = names = _names(task.classes)
+            state = session.state(_State)
+            state.names = names = _names(task.classes)
+            state.answers = None
             settings = {self._unaligned: task.align == "never", self._copies: task.copies}
+            settings |= {self._cards: _cards(Evidence(), None)} | dict.fromkeys(self._made, "")
             yield self._boxes(session, names) | settings
             yield from self._read(session, sources, prior, task.align, cancel)
 

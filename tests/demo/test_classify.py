@@ -148,6 +148,17 @@ def test_another_model_reads_all_again_also_after_a_look_at_another_tab(page, se
     wait_answers(page, len(tasks()["styles"].queries))
 
 
+def test_a_new_task_takes_away_what_the_one_before_answered(tab_page, hold):
+    page = ready(tab_page, "styles")
+    held = hold("encode")
+    page.click("#classify-examples [data-example=digits]")
+    assert held.begun.wait(TIMEOUT)
+    page.wait_for_function("!document.querySelector('#classify-answers .bars')")
+    assert not page.inner_text("#classify-numbers")
+    held.go_on.set()
+    wait_answers(page, len(tasks()["digits"].queries))
+
+
 def test_classes_filled_at_the_same_time_do_not_disturb_each_other(tab_page, hold):
     page = tab_page
     encode = hold("encode", which=lambda number: number == 0)
