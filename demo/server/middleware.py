@@ -27,7 +27,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from .admission import AGENT, AGENTS, API, EVENTS, PAGES, RATE, UPLOADS, Queue
+from .admission import AGENT, AGENTS, API, EVENTS, PAGE, PAGES, RATE, UPLOADS, Queue
 from .errors import message_of
 from .files import FILE, Cleanup
 from .html import with_ours
@@ -306,12 +306,13 @@ def _waits_for(path: str, request: Request) -> tuple[str, str] | None:
 
 
 def _cancelling(uploads: bool, receive: Receive, waits_for: tuple[str, str] | None) -> Receive:
-    """`receive` that cancels what a client began who disconnects: calls whose answers it waits for, or an upload."""
+    """`receive` that cancels what a client began who disconnects: all whose answers it waits for, or an upload."""
 
     async def receiving() -> Message:
         message = await receive()
         if message["type"] == "http.disconnect" and waits_for is not None:
             API.cancel(waits_for, by_user=False)
+            PAGE.cancel(waits_for[1], by_user=False)  # Gradio drops its answers, and lets the step at work end
         if message["type"] == "http.disconnect" and uploads:
             raise MultiPartException("The upload was cut off.")  # then Gradio deletes the parts that came
         return message

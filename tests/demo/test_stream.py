@@ -14,7 +14,7 @@ from transflow_core.compute import check
 from transflow_core.engine import Engine
 
 from ..helpers import TIMEOUT
-from .conftest import EXAMPLES, opened, through
+from .conftest import EXAMPLES, opened, says, through
 from .test_studio import upload, wait_status
 
 # A server of Gradio's protocol in the page's own `fetch`: `serve.send` sends chunks on the last stream that was
@@ -279,6 +279,10 @@ def test_a_line_that_breaks_in_tell_apart_leaves_the_page_and_nothing_to_stop(pa
     page.evaluate("window.same = true; breaks()")
     page.locator(".toast-body", has_text="The connection was interrupted. Try again.").wait_for()
     page.wait_for_selector("#classify-stop", state="hidden")
+    assert held.cancelled.wait(TIMEOUT)  # else its images come all the same, beside those that are dropped again
+    held.go_on.set()
+    page.set_input_files("#classify-0-files input[type=file]", EXAMPLES["sepia"][:2])
+    says(page, "#classify-0", "2 examples")
     assert page.evaluate("window.same") and page.input_value("#classify-0-name textarea") == "Mine"
 
 
