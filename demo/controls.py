@@ -362,17 +362,14 @@ class Working:
 
     def __init__(self, part: str, value: str = "") -> None:
         self.part = part
-        how: dict[str, Any] = {"variant": "stop", "size": "sm", "visible": False, "min_width": 80, "scale": 0}
-        self._status = status_line(value, elem_id=f"{part}-status")
-        self._stop = gr.Button("Stop", elem_id=f"{part}-stop", **how)
-        on(self._stop.click, lambda session: session.cancel(part), queue=False)
-        self.outputs: list[Component] = [self._status, self._stop]
+        self.output = status_line(value, elem_id=f"{part}-status")
+        stop = gr.Button("Stop", variant="stop", size="sm", min_width=80, scale=0, elem_id=f"{part}-stop")
+        on(stop.click, lambda session: session.cancel(part), queue=False)
 
     def says(self, text: str, running: bool = False) -> Updates:
-        """A status as HTML, and whether there is something to stop. Where the line breaks meanwhile, the page takes the
-        mark "working" from it (`stream.js`), and the button is hidden."""
-        text = f'<span class="working">{text}</span>' if running else text
-        return {self._status: text, self._stop: gr.update(visible=running)}
+        """A status as HTML, and whether there is something to stop: `page.css` shows the button beside the mark
+        "working" alone, which the page takes away where the line breaks (`stream.js`)."""
+        return {self.output: f'<span class="working">{text}</span>' if running else text}
 
     def run(
         self, work: Callable[..., T], cancel: CancelToken, engine: Engine, what: str

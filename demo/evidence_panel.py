@@ -375,7 +375,7 @@ class EvidencePanel(ImageList):
         super().__init__(model.engines, panel, keeps=bool(opening))
         prior = model.prior
         self._few = gr.HTML(0, visible="hidden", label="Images so far")
-        self.outputs = [self._cards, self._details, *self._working.outputs, self.examples, self._few]
+        self.outputs = [self._cards, self._details, self._working.output, self.examples, self._few]
         self.steps, changed = self._few.change, new_signal()
         self.changed = changed.change
         on_files(files.upload, self.add, [prior], self.outputs, changed)

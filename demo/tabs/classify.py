@@ -127,23 +127,22 @@ class _State:
 
 
 class _Busy:
-    """Progress of all that is read, with a button that stops it. It floats at the bottom of the window: always visible,
-    and nothing moves for it."""
+    """Progress of all that is read, with a button that stops it. It floats at the bottom of the window while there is
+    some (`page.css`): always visible, and nothing moves for it."""
 
     def __init__(self) -> None:
-        with gr.Row(visible=False, equal_height=True, elem_id="classify-progress") as self._row:
-            self._done = gr.HTML("", label="Progress")
+        with gr.Row(equal_height=True, elem_id="classify-progress"):
+            self.output = gr.HTML("", label="Progress")
             stop = gr.Button("Stop", variant="stop", size="sm", min_width=80, scale=0, elem_id="classify-stop")
         on(stop.click, lambda session: [session.cancel(panel) for panel in _PANELS] and None, queue=False)
-        self.outputs: list[Any] = [self._row, self._done]
 
     def shown(self, reading: str) -> Updates:
         """While something is read."""
-        return {self._row: gr.update(visible=True), self._done: reading} if reading else {}
+        return {self.output: reading} if reading else {}
 
     def over(self, session: Session) -> Updates:
         """After something was read. Whatever ends last takes the bar away: two that end together both see one more."""
-        return {} if any(map(session.busy, _PANELS)) else {self._row: gr.update(visible=False)}
+        return {} if any(map(session.busy, _PANELS)) else {self.output: ""}
 
 
 class _Slot(ImageList):
@@ -185,7 +184,7 @@ class _Slot(ImageList):
             super().__init__(engines, panel, most=MOST_EXAMPLES, weighted=False)
         self._busy, shown = busy, [self._count, self._cards, self._details]
         self.parts = [self.box, self.name, self.remove, self.files, *shown]
-        self._wire([*shown, *busy.outputs], changed)
+        self._wire([*shown, busy.output], changed)
 
     def shown(self, session: Session) -> Updates:
         """The examples."""
@@ -263,26 +262,26 @@ class Classify:
                 self._python = code("python", label="The same in Python", elem_id="classify-python")
 
     def _wire(self, prior: Component, changed_prior: Sequence[Any]) -> None:
-        progress, read, new = self._busy.outputs, [prior, self._unaligned], self._changed
+        progress, read, new = self._busy.output, [prior, self._unaligned], self._changed
         parts = [part for slot in self._slots for part in slot.parts]
         self._made = [self._status, self._numbers, self._python]
-        everything = [*parts, self._cards, *self._made, *progress, self._unaligned, self._copies]
+        everything = [*parts, self._cards, *self._made, progress, self._unaligned, self._copies]
         filled = on(self._examples.select, self._use_task, prior, everything, event=True, signals=new)
         on(filled, None, js=_TO_ANSWERS_JS)
         on(self._add.click, self._add_class, outputs=everything, signals=new)
         on(self._clear.click, partial(self._fill, Task()), prior, everything, signals=new)
-        on_files(self._files.upload, self._queries.add, read, progress, new)
+        on_files(self._files.upload, self._queries.add, read, [progress], new)
         on(self._cards.edit, self._remove_query, event=True, signals=new)
         on(self._unaligned.input, self._read_again, read, everything, signals=new)
         on(changed_prior, self._follow, read, everything, signals=new)
         for index, slot in enumerate(self._slots):
-            on_files(slot.files.upload, slot.add, read, [*slot.parts, *progress], new)
+            on_files(slot.files.upload, slot.add, read, [*slot.parts, progress], new)
             on(slot.remove.click, partial(self._remove_class, index), prior, everything, signals=new)
             named = [slot.name.submit, slot.name.blur]
             on(named, partial(self._rename, index), slot.name, slot.files, signals=new)
         more = self._more.values()
         inputs = [prior, self._chosen, self._lam, self._copies, self._unaligned, *more]
-        shown = [self._status, self._cards, self._numbers, self._python, self._lam, *progress]
+        shown = [self._status, self._cards, self._numbers, self._python, self._lam, progress]
         changed = [new.change, self._chosen.input, self._copies.input, self._copies.release]
         changed += [one.change for one in more]  # type: ignore[attr-defined]
         # A user who moves λ chooses it.

@@ -274,7 +274,7 @@ class Interpolate:
                 )
                 with gr.Row(elem_id="interpolate-buttons"):
                     self._working = Working(TAB)
-                kinds, outputs = ANIMATIONS | {"png": "Save strip (PNG)"}, self._working.outputs
+                kinds, outputs = ANIMATIONS | {"png": "Save strip (PNG)"}, [self._working.output]
                 downloads(kinds, self._export_whole, prefix="interpolate", outputs=outputs)
         with gr.Accordion("For researchers", open=False, elem_id="interpolate-more"):
             self._build_controls()
@@ -325,8 +325,8 @@ class Interpolate:
         settings = [*self.own.values(), *self._method.inputs]
         self._method.wire(lams)
         kind = on(self._method.kind.input, self._method.picked, self._method.kind, self._method.outputs)
-        outputs = [self._player, *self._working.outputs, self._python, self._shell, self._address]
-        panels = [*self.a.outputs, *self.b.outputs, *self._working.outputs]
+        outputs = [self._player, self._working.output, self._python, self._shell, self._address]
+        panels = [*self.a.outputs, *self.b.outputs, self._working.output]
         begun, chosen = new_signal(), new_signal()
         everything = dict.fromkeys([*panels, *settings, *self._method.outputs])
         on(arrived, self._open, prior, [*everything], signals=chosen)

@@ -48,7 +48,7 @@ class Larger:
         button = gr.Button(LABEL, elem_id=f"{part}-larger", interactive=can_enlarge(), **options)
         self._working = working = working or Working(f"{part}-larger")
         self._file = gr.DownloadButton(visible="hidden", elem_id=f"{part}-larger-file")
-        self.made = on(button.click, self._run, (), [*working.outputs, self._file])
+        self.made = on(button.click, self._run, (), [working.output, self._file])
         send(self.made, self._file)
 
     def _run(self, session: Session) -> Iterator[Updates]:

@@ -52,8 +52,8 @@ class Morph:
         with gr.Column(visible=False, elem_id="morph") as self._made:
             label = "The samples as a morph"
             self._shown = gr.HTML("", js_on_load=_IN_SIGHT_JS, elem_id="morph-shown", label=label)
-            downloads(ANIMATIONS, self._export, prefix="morph", outputs=self.working.outputs)
-        self.outputs = [*self.working.outputs, self._made, self._shown]
+            downloads(ANIMATIONS, self._export, prefix="morph", outputs=[self.working.output])
+        self.outputs = [self.working.output, self._made, self._shown]
         on(run.click, self._run, (), self.outputs)
 
     def gone(self, session: Session) -> Updates:

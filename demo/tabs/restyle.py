@@ -184,7 +184,7 @@ class Restyle:
         with gr.Row(elem_id="restyle-working"):
             self._working = Working(TAB)
         with gr.Accordion("Save as", open=False, elem_id="restyle-save"):
-            downloads(_EXPORTS, self._saved, prefix="restyle", outputs=self._working.outputs)
+            downloads(_EXPORTS, self._saved, prefix="restyle", outputs=[self._working.output])
             with gr.Row():
                 Larger(self._large, "restyle", size="sm", scale=0)
             if not can_enlarge():
@@ -211,7 +211,7 @@ class Restyle:
             self._strength.release,
             *(one.change for name, one in self._numbers.items() if name != "strength"),  # type: ignore[attr-defined]
         ]
-        shown = [self._slider, *self._working.outputs, self._paint, self._python, self._shell]
+        shown = [self._slider, self._working.output, self._paint, self._python, self._shell]
         on(changed, self._run, [prior, self._which, *self._numbers.values()], shown)
         on([self._panel.examples.select, self._paint.edit], None, js=_SHOW_JS)
 
