@@ -121,7 +121,7 @@ class ServerMiddleware:
         scope["client"] = caller, 0
         # Gradio hands an agent's headers on to its own endpoint.
         MutableHeaders(scope=scope)["x-forwarded-for"] = caller
-        request, begun = Request(scope, receive), False
+        request, begun, over = Request(scope, receive), False, asyncio.Event()
         cookies = "; ".join(request.headers.getlist("cookie"))
         visitor = found[1] if (found := _VISITOR.search(cookies)) else ""
         if len(cookies) > _COOKIES or "\\" in cookies:  # Python takes seconds to read some, and none of them is ours
@@ -144,6 +144,8 @@ class ServerMiddleware:
                 count = self._uploads.add(message.get("body", b"").decode("latin-1"), visitor or caller)
                 self._files.size += count * FILE
                 UPLOADS.wait(caller, count * FILE, done=True)
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                over.set()
             await send(message)
 
         try:
@@ -176,7 +178,7 @@ class ServerMiddleware:
             place = await _place(queue, caller, request) if queue else contextlib.nullcontext()
             try:
                 with place, API.awaited(waits_for), EVENTS.awaited(waits_for):
-                    await app(scope, _cancelling(uploads, receive, waits_for), sending)
+                    await app(scope, _cancelling(uploads, receive, waits_for, over), sending)
             finally:
                 if agent:  # `api` begins none that comes later
                     API.cancel(waits_for, by_user=False)
@@ -305,12 +307,15 @@ def _waits_for(path: str, request: Request) -> tuple[str, str] | None:
     return ("event", path.rpartition("/")[2]) if request.method == "GET" and _CALL in path else None
 
 
-def _cancelling(uploads: bool, receive: Receive, waits_for: tuple[str, str] | None) -> Receive:
-    """`receive` that cancels what a client began who disconnects: all whose answers it waits for, or an upload."""
+def _cancelling(uploads: bool, receive: Receive, waits_for: tuple[str, str] | None, over: asyncio.Event) -> Receive:
+    """`receive` that cancels what a client began who disconnects: all whose answers it waits for, or an upload.
+
+    A server says "disconnect" after an answer that is `over` as well; by then the page may have asked for more.
+    """
 
     async def receiving() -> Message:
         message = await receive()
-        if message["type"] == "http.disconnect" and waits_for is not None:
+        if message["type"] == "http.disconnect" and waits_for is not None and not over.is_set():
             API.cancel(waits_for, by_user=False)
             PAGE.cancel(waits_for[1], by_user=False)  # Gradio drops its answers, and lets the step at work end
         if message["type"] == "http.disconnect" and uploads:

@@ -253,6 +253,30 @@ def test_whoever_leaves_before_the_request_is_complete_gets_no_answer_and_causes
     asyncio.run(ServerMiddleware(pytest.fail, SimpleNamespace(size=0))(scope, receive, pytest.fail))
 
 
+@pytest.mark.parametrize("ends", [False, True], ids=["breaks", "ends"])
+def test_a_page_whose_stream_breaks_has_its_work_cancelled_but_not_one_whose_stream_ends(ends):
+    """Once a stream has ended, the page may have asked for more before the server hears that nobody listens to it."""
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def app(scope, receive, send):
+        if ends:
+            await JSONResponse({})(scope, receive, send)
+        await receive()
+
+    async def visit():
+        request = admission.PAGE.request(("visitor", "part"), "visitor")
+        await request.admitted()
+        with request:
+            await ServerMiddleware(app, SimpleNamespace(size=0))(scope, receive, mock.AsyncMock())
+            return request.is_set()
+
+    scope = {"type": "http", "method": "GET", "path": "/gradio_api/queue/data", "query_string": b"session_hash=visitor"}
+    scope |= {"headers": [], "client": ("8.8.8.8", 1)}
+    assert asyncio.run(visit()) == (not ends)
+
+
 @pytest.mark.parametrize("number", [28, 30])
 def test_a_disk_that_is_full_or_read_only_is_told_in_words(http, monkeypatch, number):
     from gradio import route_utils
