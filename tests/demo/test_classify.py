@@ -235,7 +235,7 @@ def test_removing_the_first_class_while_a_task_is_read_leaves_the_others(tab):
     session = Session("somebody")
     # It cancels what is read into that class.
     read = done(tab._fill(tasks()["styles"], session, TINY), between=lambda: session.cancel("classify-0"))
-    bars = [update[tab._busy.outputs[1]] for update in read if tab._busy.outputs[1] in update]
+    bars = [update[tab._busy.output] for update in read if tab._busy.output in update]
     assert bars and all(" of 38 images read" in bar for bar in bars), "one bar for all classes and queries"
     done(tab._remove_class(0, session, TINY))
     assert [len(session.evidence[f"classify-{index}"]) for index in range(4)] == [0, 6, 6, 6]

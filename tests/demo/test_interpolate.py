@@ -307,7 +307,7 @@ def test_a_link_to_the_tab_opens_it_whichever_tab_the_page_names_meanwhile(tab, 
     session = Session("somebody")
     session.query, session.tab = f"tab=interpolate{more}", "studio"
     *_, said, updates = done(tab._open(session, TINY))
-    assert more or said[tab._working.outputs[0]] == "Drawing the way from A to B …"
+    assert more or said[tab._working.output] == "Drawing the way from A to B …"
     assert [side.evidence(session).example for side in (tab.a, tab.b)] == ends
     assert all(updates[tab.own[f"lam_ratio_{end}"]]["value"] in LAM_RATIO_SLIDER for end in "ab"), (
         "else a slider breaks"
@@ -332,7 +332,7 @@ def test_the_address_is_that_of_the_first_picture_already(tab, engine):
     shown = next(
         one for one in tab._show(_State(), TINY, settings(seed=None), a, b, CancelToken()) if tab._player in one
     )
-    assert "a=sepia&b=sketch" in shown[tab._address]["query"] and shown[tab._working.outputs[0]], "what comes next"
+    assert "a=sepia&b=sketch" in shown[tab._address]["query"] and shown[tab._working.output], "what comes next"
     assert "&a=own&b=sketch" in link_to(settings(), replace(a, example=""), b)
 
 
