@@ -44,16 +44,20 @@ const openTab = tab => {
   if (!at()?.offsetParent) document.querySelector('[role=tab][data-tab-id=behind]').click();
   requestAnimationFrame(() => at()?.click());
 };
+// The open entry of the browser's history becomes this one, unless it is already.
+const set = (entry, url) => {
+  if (JSON.stringify(entry) !== JSON.stringify(history.state)) history.replaceState(entry, '', url);
+};
 const keep = async entry => {
   if (entry.call <= over || (entry.known && entry.id !== now)) return;  // it was left again
   const url = '?' + entry.query, here = history.state, before = last[TAB];
   // The visitor went on to another tab meanwhile: that one is open at the new state.
   const away = !element.offsetParent && here && here.tab !== TAB ? here.tab : null;
-  if (away && now !== null) history.replaceState({tab: TAB, id: now, query: before, depth: depth()}, '', '?' + (before ?? ''));
+  if (away && now !== null) set({tab: TAB, id: now, query: before, depth: depth()}, '?' + (before ?? ''));
   const saved = {tab: TAB, id: entry.id, query: entry.query, depth: depth()};
   last[TAB] = entry.query;
   if (here && here.id !== entry.id && now !== null && !going) history.pushState({...saved, depth: depth() + 1}, '', url);
-  else history.replaceState(saved, '', url);
+  else set(saved, url);
   now = entry.id;
   going = false;
   if (away) replace(away);
@@ -71,6 +75,7 @@ const ask = ({id, query}) => {
 };
 const go = state => {
   now = state.id;
+  last[TAB] = state.query;
   going = true;  // the next value is this state, with another id if the server has forgotten it
   show();
   ask(state);
@@ -143,7 +148,7 @@ const actions = {
 let left = false;
 const replace = tab => {
   left = true;
-  history.replaceState({tab, id: now, query: last[tab], depth: depth()}, '', '?' + (last[tab] ?? 'tab=' + tab));
+  set({tab, id: now, query: last[tab], depth: depth()}, '?' + (last[tab] ?? 'tab=' + tab));
 };
 document.addEventListener('address', event => {
   if (!event.detail) return;
