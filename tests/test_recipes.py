@@ -148,3 +148,10 @@ def test_old_text_that_is_none_is_refused(text):
 def test_a_file_that_an_operation_cannot_write_is_refused_with_those_that_it_can(name, tmp_path):
     with pytest.raises(ValueError, match=r"sample writes .*\.png"):
         Result(Sample(), {}).save(tmp_path / name)
+
+
+@pytest.mark.parametrize("model", RECIPES.values(), ids=RECIPES)
+def test_only_what_makes_a_posterior_asks_how_much_an_outlier_counts(model):
+    makes_none = model in (recipes.Align, recipes.Classify, recipes.Encode)
+    done = CliRunner().invoke(command_of(model)[0], [model.title(), "--help"], env={"COLUMNS": "200"})
+    assert ("--no-robust" in done.output) != makes_none

@@ -207,6 +207,11 @@ class Reading(Recipe):
     )
     faces: Literal["largest", "all"] = parameter("largest", "Which faces of a picture count.")
     landmarks: Literal["5", "68"] = parameter("5", "dlib's landmarks: 5 (free licence) or 68.")
+
+
+class Conditioning(Reading):
+    """How pictures become a posterior."""
+
     robust: bool = parameter(True, "Images far from the training data count less, unless half of them are.")
 
 
@@ -286,7 +291,7 @@ NUMBERS: dict[str, dict[str, float]] = {
 """The numbers of each method unless others are asked for. The paper advises λ/m of 0.3 to 0.7 for its own."""
 
 
-class Drawing(Method, Reading):
+class Drawing(Method, Conditioning):
     """What all operations that draw samples have."""
 
     source = "trainedAlgorithmicMedia"
@@ -375,7 +380,7 @@ class Interpolate(Drawing):
         return self.n * self.steps
 
 
-class Restyle(Reading):
+class Restyle(Conditioning):
     """Restyle photographs of people: every face in them, and the colours around."""
 
     inputs = {
@@ -410,7 +415,7 @@ class Saving(Recipe):
     )
 
 
-class Mix(Saving, Reading):
+class Mix(Saving, Conditioning):
     """Make one posterior of two sets: a file that every command, the API and the page take as evidence.
 
     The file contains your images, unless you ask for moments only: share it with whom you would show them."""
@@ -425,7 +430,7 @@ class Mix(Saving, Reading):
     share: float = parameter(0.5, "How much of b: 0 is a alone.", ge=0, le=1)
 
 
-class Condition(Saving, Method, Reading):
+class Condition(Saving, Method, Conditioning):
     """Condition on images, by equations 3 to 8: the posterior, as a file that every command, the API and the page take.
 
     The file contains your images, unless you ask for moments only: share it with whom you would show them."""

@@ -24,7 +24,7 @@ from transflow_core.limits import MOST_PHOTOGRAPHS, Range
 from transflow_core.operations.call import Result
 from transflow_core.operations.inpaint import remove
 from transflow_core.operations.restyle import level_strengths, restyle_faces
-from transflow_core.recipes import Reading
+from transflow_core.recipes import Conditioning
 from transflow_core.recipes import Restyle as Recipe
 
 from ..controls import ANIMATIONS, Model, Working, code_pair, controls, download, downloads, filled_in, slider
@@ -190,7 +190,7 @@ class Restyle:
             if not can_enlarge():
                 gr.HTML(OFF, elem_classes="status", label="Four times larger")
         with gr.Accordion("More", open=False, elem_id="restyle-more"):
-            more = controls(Recipe, {"strength", "steps", *Reading.model_fields})
+            more = controls(Recipe, {"strength", "steps", *Conditioning.model_fields})
         self._numbers: dict[str, Component] = {"strength": self._strength, **more}
         with gr.Accordion("Remove something", open=False, elem_id="restyle-remove"):
             self._paint = gr.HTML("", js_on_load=_PAINTED_JS, elem_id="restyle-paint", label="Remove something")

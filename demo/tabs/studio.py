@@ -27,7 +27,7 @@ from transflow_core.images import to_pil
 from transflow_core.images.output import save_png
 from transflow_core.limits import MOST_IMAGES, Range, choice
 from transflow_core.posterior.methods import position_of
-from transflow_core.recipes import DEFAULT_PRIOR, Method, Reading, Sample, to_text, within
+from transflow_core.recipes import DEFAULT_PRIOR, Conditioning, Method, Sample, to_text, within
 from transflow_core.views import to_link
 
 from ..controls import (
@@ -133,7 +133,7 @@ class Studio:
             self._results = Results()
             drawing: dict[str, Component] = {"temperature": self._temperature, "n": self._n, "seed": self._seed}
             drawing |= self._results.inputs | self._moves.inputs
-            more = controls(PAGE, {*drawing, "steps", *Method.model_fields, *Reading.model_fields})
+            more = controls(PAGE, {*drawing, "steps", *Method.model_fields, *Conditioning.model_fields})
         self._drawing, self._more = drawing | more, list(more.values())
         self._wire(model, arrived)
 
@@ -574,7 +574,7 @@ def settings_in(query: dict[str, str]) -> tuple[Sample, bool]:
 
     Raises ValueError for an invalid one.
     """
-    texts = {name: text for name, text in query.items() if name not in Reading.model_fields}
+    texts = {name: text for name, text in query.items() if name not in Conditioning.model_fields}
     recipe = recipe_of(dict(PAGE.from_texts(texts))).decided()
     auto = recipe.method == "auto"
     return recipe.replace(**dict(DEFAULT.choices)) if auto else recipe, auto

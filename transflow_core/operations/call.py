@@ -58,7 +58,8 @@ class Call(Generic[R]):
         """Sources, read as the recipe says, or as `how` does; what was read before stays as it is."""
         if isinstance(value, Evidence):
             return value
-        asked = {name: getattr(self.recipe, name) for name in ("align", "faces", "landmarks", "robust")}
+        names = {"align", "faces", "landmarks", "robust"} & type(self.recipe).model_fields.keys()
+        asked = {name: getattr(self.recipe, name) for name in names}
         return self.engine.read(value, **self.how, **(asked | how))
 
     def evidence(self, name: str = "evidence") -> Evidence:
