@@ -284,7 +284,10 @@ class ImageList(Images):
                 elif action in ("mask", "masks"):
                     masks = dict.fromkeys(range(len(evidence)) if action == "masks" else [index], mask_of(value))
                     yield self._show(session, "Filling in the ignored parts …")
-                    evidence = ignore(self._engines.get(evidence.prior), evidence, masks, cancel=cancel)
+                    try:
+                        evidence = ignore(self._engines.get(evidence.prior), evidence, masks, cancel=cancel)
+                    except ValueError as error:
+                        warn(str(error))
                 elif action == "face":
                     yield self._show(session, "Reading the faces …")
                     evidence, opened = self._picked(evidence, index, str(value), cancel)

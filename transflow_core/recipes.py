@@ -186,8 +186,10 @@ class Recipe(BaseModel):
 
     def written_as(self, form: str) -> Self:
         """The same, as it must be to be written in one of its formats."""
-        still = type(self).frames and getattr(self, "steps", 0) == 1
-        return self.replace(steps=type(self).frames) if still and form in ANIMATIONS else self
+        frames, still = type(self).frames, getattr(self, "steps", 0) == 1
+        if not frames or still != (form in ANIMATIONS):
+            return self
+        return self.replace(steps=frames if still else 1)
 
     def changed(self) -> dict[str, Any]:
         """The parameters that differ from their defaults."""

@@ -134,6 +134,44 @@ def test_sweep_has_a_column_for_each_value(run):
     assert len(run("sweep", "images", "--values", "0,1", "-n", 3, "-o", "folder")["files"]) == 6
 
 
+def test_a_sweep_over_the_number_of_one_method_is_of_that_method(run):
+    swept = run("sweep", "images", "--over", "images_per_sample", "--values", "1,2", "-n", 1)["recipe"]
+    assert (swept["method"], swept["images_per_sample"]) == ("bootstrap", 2)
+
+
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        (("sample", "images", "-n", 2), "images/samples.png"),
+        (("align", "images", "--align", "never"), "images/aligned"),
+        (("restyle", "images", "--style", "images/0.png"), "images/restyled.png"),
+    ],
+)
+def test_what_a_command_writes_beside_what_is_given_is_not_read_the_next_time(run, command, output):
+    Path("images/samples_of_paint.png").write_bytes(Path("images/0.png").read_bytes())
+    made = []
+    for _ in "12":
+        files = run(*command, "-o", output)["files"]
+        made.append({file: Path(file).read_bytes() for file in files})
+    assert made[0] == made[1] and all(made[0])
+
+
+def test_a_folder_has_a_mask_for_each_image(run):
+    Path("masks").mkdir()
+    for index in range(5):
+        mask = Image.new("L", (8, 8))
+        mask.paste(255, (index, 0, index + 1, 8))
+        mask.save(f"masks/{index}.png")
+    evidence = run("sample", "images", "--mask", "masks", "-n", 1)["evidence"]
+    assert len(evidence) == 5 and all("a part is ignored" in one["summary"] for one in evidence)
+
+
+def test_steps_are_of_animations(run):
+    for steps in (1, 5):
+        assert run("sample", "images", "-n", 2, "--steps", steps)["files"] == ["samples.png"]
+        assert run("info", "samples.png", prior=False)["steps"] == "1"
+
+
 @pytest.mark.parametrize("suffix", ["png", "gif"])
 def test_interpolate_writes_a_strip_or_an_animation_and_each_end_may_have_its_own_lambda(run, suffix):
     run("condition", "images/1.png", "-o", "b.safetensors")
@@ -277,6 +315,8 @@ def test_convert_packs_all_sizes_or_takes_one_out(run):
     facts = [run("info", f"{name}.safetensors", prior=False) for name in ("all", "one")]
     assert [(one["name"], one["sizes"]) for one in facts] == [("tiny32", [32, 16, 8]), ("tiny16", [16, 8])]
     assert made["fingerprint"] == facts[0]["fingerprint"]
+    run("convert", "celeba64", "-o", "celeba.safetensors", prior=False)
+    assert run("info", "celeba.safetensors", prior=False)["name"] == "celeba64"
     within = run("info", "all.safetensors", "--image-size", 16, prior=False)
     assert within["name"] == "tiny16" and within["typicality"] and within["data"] == "16 pixels"
     assert "only of 32, 16, 8" in run("info", "all.safetensors", "--image-size", 64, prior=False, fails=True)

@@ -41,7 +41,10 @@ def test_help_is_there_for_every_command():
         (["sample", "images", "--style", "nowhere"], "no example set 'nowhere'"),
         (["sample", "images", "--lam-ratio", "-1"], "lam_ratio is '-1'; the least is 0"),
         (["sample", "images", "--lam-ratio", "0.5 1"], "lam_ratio is '0.5 1'"),
-        (["sample", "images", "-o", "images"], "images: these images would be read with the given ones next time"),
+        (["sample", "images", "-o", "images"], "images is given, so it is not written over"),
+        (["restyle", "images/0.png", "--style", "images", "-o", "images/0.png"], "images/0.png is given"),
+        (["sample", "images", "-o", "-"], "-o - is standard output, where no result goes"),
+        (["sample", "images", "--mask", "white.png"], "The mask covers all of 0.png"),
         (["info", "damaged.safetensors"], "damaged.safetensors"),
         (["sample", "images", "-o", "a.txt"], "a.txt: sample writes .gif, .jpg, .mp4, .png, .webp, a folder"),
         (["sweep", "images", "--method", "local", "--values", "1,7"], "likeness"),
@@ -57,6 +60,7 @@ def test_help_is_there_for_every_command():
 )
 def test_mistakes_end_in_one_sentence(run, arguments, message):
     Image.new("L", (8, 8)).save("mask.png")
+    Image.new("L", (8, 8), 255).save("white.png")
     save_file({"z": torch.zeros(2)}, "damaged.safetensors", {"posterior": "[" * 10_000})
     if "posterior.safetensors" in arguments:
         run("condition", "images")
@@ -85,6 +89,7 @@ def test_a_wrong_choice_is_refused_with_those_that_there_are(arguments, choices)
         ("condition images", "folder.safetensors", "you cannot write there"),
         ("convert tiny.safetensors", "nowhere/a.safetensors", "there is no folder nowhere"),
         ("convert tiny.safetensors", "a.pt", "convert writes .safetensors or a folder"),
+        ("convert tiny.safetensors", "tiny.safetensors", "tiny.safetensors is given"),
         ("export tiny.safetensors", "images/0.png", "you cannot write there"),
         ("train images", "images/0.png", "you cannot write there"),
         ("sample images", "CREDITS", "CREDITS is a file"),
@@ -103,6 +108,16 @@ def test_where_standard_output_is_closed_nothing_fails(monkeypatch):
     monkeypatch.setattr("sys.stdout", None)
     with working(as_json=False) as work:
         work.wrote(Path("a.png"))
+
+
+def test_a_pipe_that_ends_early_loses_nothing(run):
+    """As that of `| head -1`."""
+    command = [sys.executable, "-m", "transflow_core", "sample", "images", "--prior", "tiny.safetensors", "-n", "1"]
+    piped, env = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}, {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=env, **piped) as process:
+        process.stdout.close()
+        assert not process.stderr.read() and process.wait(TIMEOUT) == 0
+    assert Path("samples.png").exists()
 
 
 def test_a_video_that_cannot_be_written_is_refused_before_anything_is_loaded(run, monkeypatch):

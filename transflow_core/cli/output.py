@@ -41,8 +41,16 @@ class Work:
 
     def say(self, words: str) -> None:
         """Print a line: on standard output, or with `--json` on standard error."""
-        if self.speaks:
-            print(words, file=sys.stderr if self.as_json else sys.stdout)
+        self.print(words, sys.stderr if self.as_json else sys.stdout)
+
+    def print(self, words: str, stream: Any) -> None:
+        """Print a line, unless another process does, or a pipe ends early, as of `| head`: work goes on then."""
+        try:
+            if self.speaks:
+                print(words, file=stream, flush=True)
+        except BrokenPipeError:
+            self.speaks = False
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # Python flushes it once more in the end
 
     def read(self, name: str, summary: str, problem: str | None) -> None:
         """Report what happened to a file, and whether it cannot be used."""
@@ -63,14 +71,18 @@ class Work:
         if strict and self._skipped:
             raise ValueError(f"--strict: {self._skipped} of the files could not be used, so nothing is written")
 
-    def check_output(self, path: Path, folder: bool = False) -> None:
+    def check_output(self, path: Path, given: Iterable[Path | None] = (), folder: bool = False) -> None:
         """Raises ValueError where nothing can be written, before it is computed. A folder that is missing is made.
 
-        `folder` says that it is one, whatever its suffix.
+        `folder` says that it is one, whatever its suffix. What is given is not overwritten.
         """
         from ..images.output import check_animation
 
         check_animation(path)
+        if str(path) == "-":
+            raise ValueError("-o - is standard output, where no result goes. Give the name of a file or folder.")
+        if path.exists() and any(one and one.exists() and one.samefile(path) for one in given):
+            raise ValueError(f"{path} is given, so it is not written over. Choose another name with -o.")
         if path.suffix and not folder and not path.parent.exists():
             raise ValueError(f"{path}: there is no folder {path.parent}")
         at = next(one for one in (path, *path.absolute().parents) if one.exists())
@@ -119,8 +131,8 @@ def working(as_json: bool) -> Iterator[Work]:
             words = f"{error.filename}: {error.strerror}"
         print(f"error: {words}", file=sys.stderr)
         raise typer.Exit(1) from error
-    if as_json and work.speaks:
-        print(json.dumps(work.result | {"seconds": round(time.perf_counter() - start, 3)}))
+    if as_json:
+        work.print(json.dumps(work.result | {"seconds": round(time.perf_counter() - start, 3)}), sys.stdout)
 
 
 def run_recipe(
@@ -143,11 +155,8 @@ def run_recipe(
         assert isinstance(recipe, Reading)  # every recipe reads images
         if output is not None:
             check_suffix(model, output)
-            work.check_output(output)
-            given = [path for value in inputs.values() for path in (value if isinstance(value, list) else [value])]
-            if output.is_dir() and any(path and path.is_dir() and path.samefile(output) for path in given):
-                raise ValueError(f"{output}: these images would be read with the given ones next time")
-        files = {name: _files(work, model, name, value) for name, value in inputs.items() if value}
+            work.check_output(output, [path for value in inputs.values() for path in _listed(value)])
+        files = {name: _files(work, model, name, value, output) for name, value in inputs.items() if value}
         if output is not None:
             recipe = recipe.written_as(output.suffix.lower().removeprefix("."))
         images = [path for name, one in model.inputs.items() if one.kind in ("images", "set") for path in files[name]]
@@ -183,22 +192,38 @@ def _files_in(facts: Any) -> Iterator[dict[str, Any]]:
         yield from _files_in(one)
 
 
-def _files(work: Work, model: type[Recipe], name: str, given: Any) -> Any:
-    """Paths as an engine takes them: the images in folders; classes by the names of their folders."""
+def _listed(given: Any) -> list[Path]:
+    return given if isinstance(given, list) else [given]
+
+
+def _files(work: Work, model: type[Recipe], name: str, given: Any, output: Path | None) -> Any:
+    """Paths as an engine takes them: the images in folders, but what an earlier run wrote there; classes by the names
+    of their folders."""
     from ..images import find_images
 
-    paths: list[Path] = given if isinstance(given, list) else [given]
+    paths = _listed(given)
     work.read_others(paths)
     ships = set(map(Path, shipped_examples()))
     paths = [ASSETS / "examples" / path if path in ships and not path.exists() else path for path in paths]
-    if model.inputs[name].kind == "masks":
-        return paths
+    if model.inputs[name].kind == "masks":  # one mask may be given for several images
+        return [mask for path in paths for mask in (find_images(path) if path.is_dir() else [path])]
     if model.inputs[name].kind != "classes":  # an example set in its order, so that Python and the page draw the same
         sets = (example(path.name) if path.parent == ASSETS / "examples" and path.is_dir() else [] for path in paths)
-        return find_images(file for path, files in zip(paths, sets, strict=True) for file in files or [path])
+        found = find_images(file for path, files in zip(paths, sets, strict=True) for file in files or [path])
+        earlier = [file for file in found if output is not None and file not in paths and _written(file, output)]
+        for file in earlier:
+            work.read(file.name, "skipped: an earlier run wrote it.", None)
+        return [file for file in found if file not in earlier]
     if len(paths) == 1 and paths[0].suffix.lower() == ".safetensors":
         return paths[0]
     names = [path.resolve().name for path in paths]
     if len(set(names)) < len(names):
         raise ValueError(f"Two classes have one name: {', '.join(names)}.")
     return {name: find_images([path]) for name, path in zip(names, paths, strict=True)}
+
+
+def _written(file: Path, output: Path) -> bool:
+    """Whether a file is an output or lies in it, or is one of several (see `Result.save`)."""
+    file, output = file.resolve(), output.resolve()
+    one_of_several = output.suffix and file.parent == output.parent and file.stem.startswith(f"{output.stem}_")
+    return bool(one_of_several) or output in (file, *file.parents)

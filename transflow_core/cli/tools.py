@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ValidationError
 from typer import Argument, Option
 
-from ..priors.catalogue import known_priors, shipped_examples, shipped_priors
+from ..priors.catalogue import known_priors, shipped_examples, shipped_files, shipped_priors
 from ..recipes import DEFAULT_PRIOR, Recipe
 from ..training import Train
 from .output import working
@@ -100,7 +100,7 @@ def _settings(image_size: int | None, bits: int | None, more: list[str] | None) 
 
 
 def convert(
-    file: Annotated[Path, Argument(help="A checkpoint, or a folder.", show_default=False)],
+    file: Annotated[Path, Argument(help="A checkpoint, a folder, or a shipped name.", show_default=False)],
     output: Annotated[Path, Option("-o", "--output", help="A .safetensors file, or a folder.")],
     image_size: ImageSize = None,
     bits: Bits = None,
@@ -115,8 +115,9 @@ def convert(
     with working(as_json) as work:
         if output.suffix.lower() not in ("", ".safetensors"):
             raise ValueError(f"{output}: convert writes .safetensors or a folder")
-        work.check_output(output)
-        checkpoint = read(file, options=_settings(image_size, bits, settings))
+        work.check_output(output, [file])
+        file, side = shipped_files().get(str(file), (file, image_size))
+        checkpoint = read(file, options=_settings(image_size or side, bits, settings))
         save_native(checkpoint, output, half=half)
         work.wrote(output)
         work.result |= {"name": checkpoint.name, **checkpoint.metadata}

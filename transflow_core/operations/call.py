@@ -97,6 +97,11 @@ def _checked(name: str, evidence: Evidence) -> Evidence:
         raise ValueError(f"{name}: {error}") from error
 
 
+def stem_of(name: str) -> str:
+    """The name of a file without its suffix, and short enough for the name of another."""
+    return (name.rpartition(".")[0] or name).encode()[:200].decode(errors="ignore")
+
+
 class Saved(Protocol):
     """What can be written as a file."""
 

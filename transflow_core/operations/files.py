@@ -14,7 +14,7 @@ from ..posterior import Posterior, mixed
 from ..reading import listed
 from ..recipes import Align, Condition, Encode, Mix, Saving
 from ..untrusted import save_safetensors
-from .call import Call, Result
+from .call import Call, Result, stem_of
 from .sampling import conditioned, counted, ignored
 
 
@@ -87,8 +87,7 @@ def align(call: Call[Align]) -> Result:
         report(call.progress, index, len(sources), "looking for faces")
         picture = call.engine.faces(source, cancel=call.cancel, **how)
         faces = picture.faces[:1] if recipe.faces == "largest" else picture.faces
-        stem = picture.name.rpartition(".")[0] or picture.name
-        named = {f"{index:04d}_{stem}_{n}": face for n, face in enumerate(faces)}
+        named = {f"{index:04d}_{stem_of(picture.name)}_{n}": face for n, face in enumerate(faces)}
         pictures |= {name: [face.image] for name, face in named.items()}
         found = [{"file": f"{name}.png"} | face.to_dict() for name, face in named.items()]
         reports.append({"name": picture.name, "problem": picture.problem, "faces": found})

@@ -49,6 +49,8 @@ def ignore(
         masks: for the index of an image, a mask over its aligned image, white where it is ignored; any size. None, or
             one that is all black, lets all of it count again.
 
+    Raises ValueError for a mask that covers all of an image.
+
     Example:
         >>> from transflow_core import load_prior
         >>> engine = Reader(load_prior("celeba64"))
@@ -64,6 +66,8 @@ def ignore(
             continue  # the evidence stays the very same
         plain = image if image.mask is None else engine.choose(image, image.face, **how)
         evidence = evidence.put(index, _with_mask(engine, plain, mask))
+        if (made := evidence[index].mask) is not None and made.getextrema() == (255, 255):
+            raise ValueError(f"The mask covers all of {image.name}: nothing of it would be left.")
     masked = [index for index in masks if evidence[index].mask is not None]
     if not masked:
         return evidence

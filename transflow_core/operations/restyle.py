@@ -25,7 +25,7 @@ from ..limits import RESTYLE_SIDE
 from ..posterior import Posterior, Restyling
 from ..reading import Reader
 from ..recipes import Restyle
-from .call import Call, Result
+from .call import Call, Result, stem_of
 from .inpaint import remove
 
 # The face takes this share of the frame's side; what is in it counts so much less for the colours around it.
@@ -61,7 +61,7 @@ def restyle(call: Call[Restyle]) -> Result:
             frames, apart = _photograph(call, [faces[index] for index in used], posterior, mask)
             for index, distance in zip(used, apart, strict=False):  # without dlib there are none
                 facts[index]["identity"] = distance
-            stem = name.rpartition(".")[0] or name
+            stem = stem_of(name)
             free = (f"{stem}_{n}" if n else stem for n in itertools.count())
             pictures[next(one for one in free if one not in pictures)] = frames
     facts = {"m": posterior.m, "photographs": reports, "evidence": style.to_dicts()}

@@ -57,13 +57,15 @@ def conditioned(call: Call, evidence: Evidence, recipe: Method) -> Conditioned:
         raise ValueError(f"lam_ratio has {len(recipe.lam_ratio)} numbers; {name} has {levels} levels.")
     facts = {"m": posterior.m, "reason": reason, "evidence": evidence.to_dicts()}
     numbers = [f"{name} {value}" for name, value in recipe.choices.texts().items() if name != "method"]
-    line = f"{counted(posterior.m)}; method {recipe.method}, {', '.join(numbers)}. {reason}"
+    line = f"{counted(posterior.m, len(evidence.used))}; method {recipe.method}, {', '.join(numbers)}. {reason}"
     return Conditioned(posterior, recipe, facts, (line,))
 
 
-def counted(m: float) -> str:
-    """So many images, in words."""
-    return f"{m:g} image{'s' * (m != 1)}"
+def counted(m: float, images: int = 0) -> str:
+    """So many images, in words, and what they count as where that differs."""
+    some = images or m
+    words = f"{some:g} image{'s' * (some != 1)}"
+    return words if some == m else f"{words}, which count as {m:.3g}"
 
 
 def ignored(call: Call, evidence: Evidence) -> Evidence:
@@ -154,7 +156,11 @@ def sweep_of(recipe: Sweep, m: float) -> dict[str, Sweep]:
 
 def sweep(call: Call[Sweep]) -> Result:
     """The same draws at several values of one number."""
-    posterior, recipe, facts, lines = conditioned(call, call.evidence(), call.recipe)
+    asked, evidence = call.recipe, call.evidence()
+    owner = next((method for method, own in _OWN.items() if own == asked.over != "lam_ratio"), asked.method)
+    if asked.method == "auto":
+        asked = asked.replace(method=owner)
+    posterior, recipe, facts, lines = conditioned(call, evidence, asked)
     swept = sweep_of(recipe, posterior.m)
     over = _OWN[recipe.method] if recipe.over == "auto" else recipe.over
     recipe = recipe.replace(over=over, values=tuple(getattr(one, over) for one in swept.values()))
