@@ -131,6 +131,9 @@ def test_equal_models_have_equal_fingerprints():
             z, log_det = super().forward(x)
             return z + 1, log_det
 
+        def inverse(self, z):
+            return super().inverse(z - 1)
+
     class Otherwise(Scaled):
         """Other mathematics with the same weights."""
 
@@ -154,5 +157,13 @@ def test_what_does_not_fit_is_refused(tmp_path):
 
     with pytest.raises(ValueError, match=r"latents \(1, 48\)"):
         adapt_flow(Wrong())
+
+    class Forgetful(Own):
+        def inverse(self, z):
+            x, log_det = super().inverse(z)
+            return x / 2, log_det
+
+    with pytest.warns(UserWarning, match="inverse does not undo forward: one image came back off by 0"):
+        adapt_flow(Forgetful())
     with pytest.raises(TypeError, match="only a Glow"):
         Prior.from_checkpoint(adapt_flow(Own())).save(tmp_path / "own.safetensors")

@@ -5,6 +5,7 @@ What is asked of a model is that its latents, once whitened, are N(0, I): the po
 
 import hashlib
 import math
+import warnings
 
 import torch
 from torch import nn
@@ -14,11 +15,15 @@ from ..flows import Flow
 from ..flows.base import device_of, place
 from ..flows.pixels import PixelConvention
 
+# Float16 nets, and some thousand layers, come to less.
+_OFF = 0.02
+
 
 def adapt_flow(
     flow: Flow, pixels: PixelConvention | None = None, name: str = "adapted", fingerprint: str | None = None
 ) -> Checkpoint:
-    """A flow of one's own (see `flows.Flow`), tried on one image so that a wrong shape shows here.
+    """A flow of one's own (see `flows.Flow`), tried on one image so that a wrong shape shows here. Warns where that
+    image does not come back as it was: a flow's `inverse` then has an error; an encoder may lose something.
 
     `Prior.from_checkpoint` makes it a prior like any other.
 
@@ -55,6 +60,8 @@ def adapt_flow(
             f"{name}: an image {tuple(x.shape)} becomes latents {tuple(z.shape)} and log_det {tuple(log_det.shape)}, "
             f"and these an image {tuple(back.shape)}; expected (1, {dim}), (1,) and the first shape"
         )
+    if not (off := (back - x).abs().max().item()) < _OFF:
+        warnings.warn(f"{name}: inverse does not undo forward: one image came back off by {off:.2g}.", stacklevel=2)
     if fingerprint is None:
         digest = hashlib.sha256(f"own flow {type(flow).__qualname__} of {pixels}, {flow.latent_shapes}".encode())
         state = flow.state_dict() if isinstance(flow, nn.Module) else {}
