@@ -30,7 +30,7 @@ from .controls import Model
 from .gradio_compat import check_routes, install, keep_pages
 from .server.admission import SERVER, drain
 from .server.api import add_endpoints, serve_tools
-from .server.errors import message_of
+from .server.errors import message_of, warn
 from .server.events import Updates, new_signal, number_last, on
 from .server.files import AGE, Cleanup, own_folder, upload_folder
 from .server.middleware import ServerMiddleware
@@ -110,6 +110,8 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> P
         def arrive(session: Session, address: str) -> Updates:
             """The page opens at the tab, and with the model, of its address."""
             session.query, found = address, dict(parse_qsl(address))
+            if "anew" in found:
+                warn("The server had forgotten this page, so it opened anew. Add again what is missing.")
             updates: Updates = {}
             if (tab := found.get("tab")) in panes:  # else a user who clicked on another tab meanwhile stays there
                 session.tab = tab

@@ -16,15 +16,13 @@ from transflow_core.runtime.worker import Cancelled
 
 from ..gradio_compat import data_of, triggered
 from .admission import EVENTS, Request, in_thread
-from .errors import refusing, warn
+from .errors import refusing
 from .state import Session
 
 Updates = dict[Any, Any]
 """What a handler returns: the new value of each component, or an update of it."""
-_FORGOTTEN = (
-    "The server has forgotten what you added: this page was unused for long, or others needed its room. "
-    "Reload the page, or add your images again."
-)
+_FORGOTTEN = "forgotten"
+"""In place of an answer's number: the page opens anew, see `static/stream.js`."""
 _END, _BY_USER = object(), ("input", "release")
 _revisions: WeakKeyDictionary[gr.Blocks, gr.HTML] = WeakKeyDictionary()
 _inputs: WeakSet[Component] = WeakSet()
@@ -54,10 +52,7 @@ class _Sent:
 
     def forgotten(self, seen: Any) -> bool:
         """Whether a browser shows an answer that came before this session began: it had another one, which is over."""
-        if not isinstance(seen, int | float) or seen <= self._last:
-            return False
-        self._last = seen
-        return True
+        return isinstance(seen, int | float) and seen > self._last
 
     def current(self, component: Component, value: Any, seen: Any) -> Any:
         """The value of a component for which a browser sent `value`, with the number of the answer that it set last."""
@@ -132,7 +127,8 @@ def _revision_of_page(component: Component) -> gr.HTML:
         page = page.parent
     if page not in _revisions:
         # No gr.Number: Gradio would put it into one frame with a field beside it. `page.css` hides it.
-        _revisions[page] = gr.HTML(0, elem_id="last-answer", label="Last answer")
+        anew = f"watch('value', () => {{ if (props.value === '{_FORGOTTEN}') openAnew(); }})"
+        _revisions[page] = gr.HTML(0, elem_id="last-answer", label="Last answer", js_on_load=anew)
     return _revisions[page]
 
 
@@ -173,8 +169,6 @@ def _call(
         if not values or inputs is None:
             return values, {}
         sent, seen = session.state(_Sent), values[-1]
-        if sent.forgotten(seen):
-            warn(_FORGOTTEN)
         given = dict(zip(inputs, values, strict=False))
         now = {one: sent.current(one, value, seen) for one, value in given.items()}
         own = {moved: given[moved]} if moved and now[moved] != given[moved] else {}
@@ -195,6 +189,9 @@ def _call(
             async with contextlib.AsyncExitStack() as turn:
                 await turn.enter_async_context(session.turn)
                 session.call = number
+                if values and inputs is not None and session.state(_Sent).forgotten(values[-1]):
+                    yield {revision: _FORGOTTEN}
+                    return
                 given, again = current(session, number, values[len(data) :], moved)  # after the events before this one
                 made = await run(handler, session, *data, *given)
                 if not isinstance(made, Generator):

@@ -1,7 +1,10 @@
 query => {
-  // A query of the visitor's own photos, with those that this tab of the browser keeps (keep.js): one that names them, or
-  // one of another tab of the page, since these are not in its address.
+  // A query, which says whether the page opened anew by itself (stream.js). One of the visitor's own photos comes
+  // with those that this tab of the browser keeps (keep.js): if it names them, or is of another tab of the page, since
+  // these are not in its address.
   try {
+    if (sessionStorage.getItem('anew')) query += '&anew=yes';
+    sessionStorage.removeItem('anew');
     const {example, tab} = Object.fromEntries(new URLSearchParams(query));
     const named = example === 'own', photos = named || (tab && !example) ? sessionStorage.getItem('photos') : '';
     // As base64url, which needs no escapes: the server counts each escape as a value, and refuses too many.

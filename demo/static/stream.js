@@ -25,6 +25,11 @@
   const pause = wait => new Promise(done => setTimeout(done, wait));
   const LOST = 'The connection was interrupted. Try again.';
   let doubt = false;  // whether another server may have come meanwhile, which knows nothing of this page
+  // The server was started again, or has forgotten this page. A reload brings the photos that the browser keeps.
+  window.openAnew = () => {
+    try { sessionStorage.setItem('anew', 'yes'); } catch { /* it is blocked */ }
+    location.reload();
+  };
   const tried = async (url, ask) => {
     for (let wait = 500; ; wait *= 2) {
       try {
@@ -32,7 +37,7 @@
           const answer = await plain(new URL('../app_id', url));
           if (!answer.ok) throw new Error('no server answers: ' + answer.status);
           const {app_id} = await answer.json();
-          if (app_id !== window.gradio_config?.app_id) location.reload();
+          if (app_id !== window.gradio_config?.app_id) openAnew();
           doubt = false;
         }
         return await ask();

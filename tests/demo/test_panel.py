@@ -369,6 +369,34 @@ def test_a_reload_keeps_ones_own_until_they_are_forgotten(page, served_small):
     page.wait_for_url(re.compile("example=(?!own)"))
 
 
+def test_a_page_that_the_server_has_forgotten_opens_anew_with_its_photos(page, served_small):
+    """As after a restart, or a night: what is added then neither replaces those that the browser keeps nor is lost
+    without a word."""
+    page.goto(served_small)
+    wait_samples(page)
+    page.set_input_files(FILES, EXAMPLES["sepia"][:3])
+    wait_status(page, "m = 3 ")
+    says(page, "#evidence-cards .keep", "A reload keeps the pictures shown here")
+    page.wait_for_selector("#sheet [data-do=save]:enabled", state="attached")
+    with page.expect_event("load"):
+        for session in tuple(Session._all.values()):
+            Session._all.pop(session.id).close()
+        page.set_input_files(FILES, EXAMPLES["sepia"][3:4])
+    page.get_by_text("The server had forgotten this page, so it opened anew. Add again what is missing.").wait_for()
+    wait_status(page, "m = 3 ")
+    says(page, "#evidence-cards .keep", "A reload keeps the pictures shown here")
+    page.set_input_files(FILES, EXAMPLES["sepia"][3:4])
+    wait_status(page, "m = 4 ")
+
+
+def test_the_camera_and_the_clipboard_can_be_clicked(page, served_small):
+    opened(page, served_small)
+    page.get_by_role("button", name="Camera or clipboard").first.click()
+    camera = page.locator("#evidence-camera")
+    camera.get_by_text("Click to Access Webcam").click(trial=True)
+    camera.get_by_label("Paste from clipboard").click(trial=True)
+
+
 def test_a_hundred_photos_fit_into_one_request(page, served_small):
     opened(page, served_small)
     noise = base64.b64encode(np.random.default_rng(0).bytes(9000)).decode()
