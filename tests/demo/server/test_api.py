@@ -196,7 +196,11 @@ def test_an_endpoint_gives_what_the_engine_gives(client, engines, files, tmp_pat
         ("condition", {"weights": [1.0]}, "give one for each of 2 images, not 1"),
         ("interpolate", {"steps": 64, "n": 3}, "this decodes 192 images; the most is 128."),
         ("restyle", {"strength": [1.0]}, "strength has 1 numbers"),
-        ("restyle", {"strength": 0.5, "steps": 100}, "this decodes 200 images, a face at each step; the most is 128."),
+        (
+            "restyle",
+            {"strength": 0.5, "steps": 100, "format": "webp"},
+            "this decodes 200 images, a face at each step; the most is 128.",
+        ),
         ("restyle", {"photographs": "13 faces"}, "at most 12 files"),
         ("classify", {"examples": {}}, "from 1 to 20 classes"),
         ("classify", {"examples": dict.fromkeys(map(str, range(21)), "1 faces")}, "from 1 to 20 classes"),
