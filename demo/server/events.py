@@ -189,7 +189,7 @@ def _call(
             async with contextlib.AsyncExitStack() as turn:
                 await turn.enter_async_context(session.turn)
                 session.call = number
-                if values and inputs is not None and session.state(_Sent).forgotten(values[-1]):
+                if revision is not None and inputs is not None and session.state(_Sent).forgotten(values[-1]):
                     yield {revision: _FORGOTTEN}
                     return
                 given, again = current(session, number, values[len(data) :], moved)  # after the events before this one
