@@ -173,7 +173,7 @@ def launch(demo: Page, **options: Any) -> Any:
     keep_pages(demo)
     # Gradio would take the port of its variable, or the next free one.
     port = options.pop("server_port", None) or os.environ.get("GRADIO_SERVER_PORT")
-    if host := options.get("server_name"):
+    if host := options.get("server_name") or os.environ.get("GRADIO_SERVER_NAME"):
         _check_host(host)
     # Through a tunnel of ssh, the page of another machine has an address of this one.
     far = f"const far = {str('SSH_CONNECTION' in os.environ).lower()};"
@@ -221,7 +221,8 @@ def _check_host(host: str) -> None:
         with socket.socket(family, socket.SOCK_STREAM) as one:
             one.bind(address)
     except OSError:
-        raise SystemExit(f"error: this machine has no address {host}. Choose another one, by --host.") from None
+        told = "Choose another one, by --host or GRADIO_SERVER_NAME."
+        raise SystemExit(f"error: this machine has no address {host}. {told}") from None
 
 
 def _in_use(demo: Page) -> list[Path]:

@@ -25,7 +25,8 @@ from anyio.to_thread import run_sync
 
 from transflow_core.runtime.worker import Cancelled, as_client
 
-_RESTARTS = "The server is restarting. Try again in a minute."
+RESTARTS = "The server is restarting. Try again in a minute."
+"""Why a queue that is closed takes nothing, and what it had is cut off."""
 
 
 class CancelToken(threading.Event):
@@ -103,7 +104,7 @@ class Queue:
     def __post_init__(self) -> None:
         self._awaited: Counter[Hashable] = Counter()
         self._requests: list[Request] = []  # in the order in which they came
-        self._changed, self._closed = threading.Condition(), False
+        self._changed, self.closed = threading.Condition(), False
 
     def request(self, client: Hashable, *names: Hashable, newest: bool = False, awaited: bool = False) -> Any:
         """A `Request`, which joins the queue when it is waited for. A handler yields it, to wait (`events.on`).
@@ -156,7 +157,7 @@ class Queue:
     def close(self) -> None:
         """Accept no more requests, and drop those that wait."""
         with self._changed:
-            self._closed = True
+            self.closed = True
             self._advance()
 
     def drain(self, seconds: float) -> None:
@@ -191,9 +192,9 @@ class Queue:
         """Let run all that may: each client's first ones, where there is room. What is cancelled waits no longer."""
         running = Counter(request.client for request in self._requests if request.come.done())
         for request in [one for one in self._requests if not one.come.done()]:
-            if self._closed or request.is_set():
+            if self.closed or request.is_set():
                 self._requests.remove(request)
-                request.come.set_result(ValueError(_RESTARTS) if self._closed else Cancelled())
+                request.come.set_result(ValueError(RESTARTS) if self.closed else Cancelled())
             elif request.ready and running.total() < self.total and running[request.client] < self.each:
                 running[request.client] += 1
                 request.come.set_result(None)

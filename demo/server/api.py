@@ -22,7 +22,7 @@ from transflow_core.runtime.worker import Cancelled
 from transflow_core.views import signature
 
 from .. import gradio_compat
-from .admission import AGENT, API, RESULTS, in_thread
+from .admission import AGENT, API, RESTARTS, RESULTS, in_thread
 from .errors import refusing
 from .files import new_folder
 from .priors import Engines
@@ -159,7 +159,7 @@ def _call_of(function: Callable) -> Callable:
                 return answer
         except Cancelled as error:  # most often the caller has disconnected: this is no fault to be printed
             late = f"The call was cancelled. A call may take {API.seconds:g} seconds: request less."
-            raise gr.Error(late, print_exception=False) from error
+            raise gr.Error(RESTARTS if API.closed else late, print_exception=False) from error
 
     of, caller = inspect.signature(function), inspect.signature(call).parameters["request"]
     functools.update_wrapper(call, function)

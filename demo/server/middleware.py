@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import secrets
+import shutil
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from functools import partial
@@ -29,7 +30,7 @@ from starlette.responses import JSONResponse, Response
 
 from .admission import AGENT, AGENTS, API, EVENTS, PAGE, PAGES, RATE, UPLOADS, Queue
 from .errors import message_of
-from .files import FILE, Cleanup
+from .files import FILE, Cleanup, upload_folder
 from .html import with_ours
 
 Message = MutableMapping[str, Any]
@@ -223,7 +224,7 @@ class ServerMiddleware:
         length = request.headers.get("content-length", "")
         if not length.isdigit():
             raise HTTPException(411, "An upload must have a content-length.")
-        if self._files.size + int(length) > _DISK:
+        if self._files.size + int(length) > _DISK or int(length) > shutil.disk_usage(upload_folder()).free:
             raise HTTPException(413, "The server's disk is full of uploads. Try again in a few minutes.")
         _spend(caller, int(length))
         self._files.size += int(length)

@@ -42,6 +42,8 @@ class Engines:
         self._folder, self._device = folder, device
         hub = os.environ.get("TRANSFLOW_HUB", "") if hub is None else hub
         self._hub = {"": [], "off": [], "on": ["*"]}.get(hub.strip().lower(), [one.strip() for one in hub.split(",")])
+        if wrong := [one for one in self._hub if "/" not in one and one != "*"]:
+            raise SystemExit(f"error: TRANSFLOW_HUB has {wrong[0]!r}. Give off, on, or patterns such as me/*.")
         of = "" if self._hub == ["*"] else f" of {', '.join(self._hub)}"
         self._addresses = f", or hf://owner/repo/file{of}" if self._hub else ""
         self._fetching = threading.Semaphore(_FETCHING)

@@ -264,6 +264,15 @@ def test_a_class_may_have_any_name(run):
     assert facts["classes"] == {"problem": 2, "name": 2}
 
 
+def test_an_image_of_two_classes_is_named(run):
+    for name, own in (("happy", 1), ("sad", 2)):
+        Path(name).mkdir()
+        Path(f"{name}/same.png").write_bytes(Path("images/0.png").read_bytes())
+        Path(f"images/{own}.png").rename(f"{name}/own.png")
+    error = run("classify", "images/4.png", "--class", "happy", "--class", "sad", "--align", "never", fails=True)
+    assert "same.png is in two classes, happy and sad. Leave it out of one." in error
+
+
 def test_align_writes_each_face(conformance, run):
     canvas = Image.new("RGB", (500, 400), "grey")
     canvas.paste(Image.fromarray(conformance["images"][0]).resize((256, 256), Image.Resampling.LANCZOS), (100, 70))

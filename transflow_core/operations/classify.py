@@ -26,6 +26,7 @@ def classify(call: Call[Classify]) -> Result:
         for name, evidence in shown.items():
             if not evidence.used:
                 raise ValueError(f"class {name!r}: {evidence.why_unusable()}")
+        _no_image_twice(shown)
         kinds: list[Features] = list(FEATURES) if recipe.features == "auto" else [recipe.features]
         fitted = [_fitted(call, kind, shown) for kind in kinds]
         # Where nothing can be held out, it is the first.
@@ -45,6 +46,15 @@ def classify(call: Call[Classify]) -> Result:
     }
     lines = (_compared(classifier, tried), *(_line(image, answer) for image, answer in each))
     return Result(recipe, facts, saved=classifier, lines=lines)
+
+
+def _no_image_twice(classes: Mapping[str, Evidence]) -> None:
+    """Refuse an image that two classes share: held out of one, it stays in the other, and no answer would be sure."""
+    found: dict[bytes, str] = {}
+    for name, evidence in classes.items():
+        for image in evidence.used:
+            if image.shown and (other := found.setdefault(image.shown.tobytes(), name)) != name:
+                raise ValueError(f"{image.name} is in two classes, {other} and {name}. Leave it out of one.")
 
 
 def _compared(classifier: FewShotClassifier, tried: Mapping[Features, float | None]) -> str:

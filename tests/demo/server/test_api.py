@@ -1,12 +1,15 @@
 """The named endpoints, called as a client calls them: over HTTP, from a served demo."""
 
+import asyncio
 import contextlib
 import json
 import re
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
+import gradio as gr
 import httpx
 import numpy as np
 import pytest
@@ -16,12 +19,13 @@ from gradio_client.exceptions import AppError
 from PIL import Image, ImageSequence
 from safetensors.torch import load_file
 
-from demo.server.admission import RateLimit
+from demo.server import api
+from demo.server.admission import Queue, RateLimit
 from demo.server.api import SERVED
 from transflow_core.posterior import Posterior
 from transflow_core.priors.catalogue import shipped_files
 from transflow_core.recipes import RECIPES
-from transflow_core.runtime.worker import as_client
+from transflow_core.runtime.worker import Cancelled, as_client
 
 from ...helpers import ROOT, TIMEOUT
 from ..conftest import EXAMPLES, FILE, TINY, begun, uploaded
@@ -217,6 +221,20 @@ def test_a_refusal_is_one_sentence(client, files, endpoint, wrong, message):
         client.predict(api_name=f"/{endpoint}", **sent(with_files(inputs | wrong, files)))
     text = str(refused.value)
     assert message in text and "/tmp/" not in text.replace("format is '/tmp/x'", "")
+
+
+@pytest.mark.parametrize(("closed", "told"), [(False, "may take 600 seconds"), (True, "is restarting")])
+def test_a_call_that_is_cut_off_says_why(monkeypatch, closed, told):
+    def cut_off(*, cancel):
+        if closed:
+            api.API.close()
+        raise Cancelled
+
+    monkeypatch.setattr(api, "API", Queue(each=1, total=1, seconds=600))
+    request = SimpleNamespace(session_hash="one", headers={}, client=SimpleNamespace(host="192.0.2.9"))
+    monkeypatch.setattr(api.gradio_compat, "current_event", lambda: "an event")
+    with pytest.raises(gr.Error, match=told):
+        asyncio.run(api._call_of(cut_off)(request))
 
 
 def test_what_calls_make_is_bounded_as_uploads_are(client, monkeypatch):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from demo.server import admission
 from ...helpers import TIMEOUT, make_tiny_prior
 from ..conftest import begun, uploaded, waited
 
+_TEXT = {"capture_output": True, "text": True, "timeout": TIMEOUT}
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
 
@@ -47,6 +49,22 @@ def test_without_any_prior_it_ends_in_words(priors):
     (priors / "good.safetensors").write_bytes(POINTER)
     with pytest.raises(SystemExit, match=r"good\.safetensors.*git lfs pull"):
         build(Engines(priors, device="cpu"), first_prior="good.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("GRADIO_SERVER_PORT", "70000", "up to 65535"),
+        ("TRANSFLOW_KEEP", "1h", "whole number"),
+        ("TRANSFLOW_PROXIES", "one", "whole number"),
+    ],
+)
+def test_a_variable_that_is_no_number_is_told_before_anything_starts(variable, value, told):
+    for given, code in ((value, 1), ("", 0)):
+        environment = os.environ | {variable: given}
+        ran = subprocess.run([sys.executable, "-c", "from demo import launch"], env=environment, **_TEXT)
+        assert ran.returncode == code and "Traceback" not in ran.stderr, ran.stderr
+        assert code == 0 or (variable in ran.stderr and repr(value) in ran.stderr and told in ran.stderr)
 
 
 # ---- the end ---------------------------------------------------------------------------------------------------------

@@ -38,6 +38,12 @@ def test_an_address_that_is_not_this_machines_is_told(engines):
         launch(build(engines, first_prior=TINY), prevent_thread_lock=True, quiet=True, server_name="192.0.2.1")
 
 
+def test_an_address_of_the_variable_is_told_too(engines, monkeypatch):
+    monkeypatch.setenv("GRADIO_SERVER_NAME", "192.0.2.1")
+    with pytest.raises(SystemExit, match=r"no address 192\.0\.2\.1\. .* GRADIO_SERVER_NAME"):
+        launch(build(engines, first_prior=TINY), prevent_thread_lock=True, quiet=True)
+
+
 @pytest.mark.parametrize("by", ["option", "variable"])
 def test_a_port_that_is_taken_is_told_and_no_other_one_is_taken(by, engines, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -211,6 +217,8 @@ def test_whoever_exceeds_a_limit_is_refused_in_words(monkeypatch):
     assert status(two, "upload", iter([b"x"])) == (411, "An upload mu")
     assert [status(two, "upload", b"x" * size) for size in (1500, 1500)] == [(200, ""), (413, "The server's")]
     assert cleanup.size == 2500  # until the next sweep
+    monkeypatch.setattr(middleware.shutil, "disk_usage", lambda folder: SimpleNamespace(free=99))
+    assert [status(two, "upload", b"x" * size) for size in (99, 100)] == [(200, ""), (413, "The server's")]
     for content in (b"x" * 1001, iter([b"x" * 600] * 2)):
         assert status(one, "run/info", content) == (413, "This request")
 

@@ -137,6 +137,12 @@ def test_addresses_are_off_unless_the_host_says_otherwise(loader, monkeypatch):
         Engines(device="cpu").get("hf://owner/faces2/prior.safetensors")
 
 
+def test_a_pattern_that_no_address_has_is_told(monkeypatch):
+    monkeypatch.setenv("TRANSFLOW_HUB", "me/*, yes")
+    with pytest.raises(SystemExit, match=r"TRANSFLOW_HUB has 'yes'\. Give off, on, or patterns such as me/\*\."):
+        Engines(device="cpu")
+
+
 def test_addresses_get_nothing_of_the_owners_and_put_out_nothing_that_is_offered(folder, loader):
     engines = Engines(folder, device="cpu", hub="on")
     mine = [engines.get(name) for name in (A, B)]
