@@ -305,6 +305,13 @@ def serve_tools(schema: Callable[[Any], Any], parts: Callable[[Any], Sequence[An
             return schema(super().simplify_filedata_schema(full)[0]), []
 
         def create_mcp_server(self) -> Any:
+            checked: Any = self.Server
+
+            class Unchecked(checked):
+                def call_tool(self, **_: Any) -> Any:  # else a wrong argument, such as a whole picture, comes back
+                    return super().call_tool(validate_input=False)
+
+            self.Server = Unchecked
             types, server = self.types, super().create_mcp_server()
             server.instructions, plain = instructions, server.request_handlers[types.ListToolsRequest]
 

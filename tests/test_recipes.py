@@ -108,6 +108,8 @@ def test_one_line_more_and_a_parameter_is_in_the_endpoint_the_tool_and_the_page(
     [
         (Sample, {"n": True}, "n is true; give a number or a word."),
         (Sample, {"n": 0}, "n is 0; the least is 1."),
+        (Sample, {"n": "x"}, "n is 'x'; give a whole number."),
+        (Sweep, {"over": "lam_ratio", "values": []}, "values is []; give at least 1."),
         (Sample, {"temperature": 2}, "temperature is 2; the most is 1.5."),
         (Sample, {"temperature": math.nan}, "temperature is nan"),
         (Sample, {"n": 2.5}, "n is 2.5"),

@@ -302,7 +302,7 @@ class Drawing(Method, Conditioning):
     temperature: float = parameter(1.0, "Scales the standard deviation of the draws.", ge=0, le=1.5)
 
 
-_EVIDENCE = Input("Images, folders of images, an example set such as paintings, or one saved posterior.", "set")
+_EVIDENCE = Input("Images, or one saved posterior.", "set")
 _MASKS = Input("White where an image is ignored: one for all images, or one for each.", "masks", "--mask")
 
 
@@ -356,7 +356,7 @@ class Sweep(Drawing):
 class Interpolate(Drawing):
     """Go from one set to another with the same draws (Fig. 3)."""
 
-    inputs = {"a": Input("Images, a folder, or a saved posterior.", "set"), "b": Input("The other end.", "set")}
+    inputs = {"a": Input("Images, or one saved posterior.", "set"), "b": Input("The other end.", "set")}
     output = "interpolation.png"
     formats = ("png", "jpg", *ANIMATIONS)
     renamed = Drawing.renamed | {"lam_a": "lam_ratio_a", "lam_b": "lam_ratio_b"}
@@ -387,7 +387,7 @@ class Restyle(Conditioning):
 
     inputs = {
         "photographs": Input("Pictures of people."),
-        "evidence": Input("The style: images, folders of images, or one saved posterior.", "set", "--style"),
+        "evidence": Input("The style: images, or one saved posterior.", "set", "--style"),
         "masks": Input(
             "White where something in a photograph is removed first: one for all, or one for each.", "masks", "--mask"
         ),
@@ -422,7 +422,7 @@ class Mix(Saving, Conditioning):
 
     The file contains your images, unless you ask for moments only: share it with whom you would show them."""
 
-    inputs = {"a": Input("Images, a folder, or a saved posterior.", "set"), "b": Input("The other set.", "set")}
+    inputs = {"a": Input("Images, or one saved posterior.", "set"), "b": Input("The other set.", "set")}
     output = "posterior.safetensors"
     formats = ("safetensors",)
 
@@ -437,7 +437,7 @@ class Condition(Saving, Method, Conditioning):
 
     The file contains your images, unless you ask for moments only: share it with whom you would show them."""
 
-    inputs = {"evidence": Input("Images and folders of images."), "masks": _MASKS}
+    inputs = {"evidence": Input("Images."), "masks": _MASKS}
     output = "posterior.safetensors"
     formats = ("safetensors",)
 
@@ -458,7 +458,7 @@ class Classify(Reading):
     inputs = {
         "images": Input("The images to classify."),
         "examples": Input(
-            "Images of one class, under its name: a folder is a class of its own name; or one saved classifier.",
+            "Images of one class, under its name; or one saved classifier.",
             "classes",
             "--class",
         ),
@@ -491,7 +491,7 @@ class Align(Reading):
 class Encode(Reading):
     """Encode images: their latents, log-likelihoods, and how typical they are."""
 
-    inputs = {"images": Input("Images and folders of images.")}
+    inputs = {"images": Input("Images.")}
     formats = ("safetensors",)
 
 
@@ -535,6 +535,9 @@ def sentence(error: ValidationError) -> str:
         "greater_than_equal": f"{name} is {given}; the least is {limits.get('ge')}.",
         "less_than_equal": f"{name} is {given}; the most is {limits.get('le')}.",
         "literal_error": f"{name} is {given}; choose {limits.get('expected')}.",
+        "too_short": f"{name} is {given}; give at least {limits.get('min_length')}.",
+        "too_long": f"{name} is {given}; give at most {limits.get('max_length')}.",
+        "int_parsing": f"{name} is {given}; give a whole number.",
         "missing": f"{name} is missing.",
         "extra_forbidden": f"There is no parameter {name!r}.",
         "value_error": f"{first['msg'].removeprefix('Value error, ')}.",

@@ -16,6 +16,10 @@ import typer
 
 from .recipes import RECIPES, Recipe, bounds, kinds, ordered, to_text
 
+_SETS = " A folder, or an example set such as paintings, stands for its images."
+_FOLDERS = {"images": _SETS, "set": _SETS, "classes": " A folder is a class of its own name."}
+"""What a command says of an input: its files lie on this machine."""
+
 
 def signature(
     function: Callable[..., Any],
@@ -67,7 +71,7 @@ def add_command(app: typer.Typer, model: type[Recipe], run: Callable[..., Any]) 
     for name, one in model.inputs.items():
         paths: Any = Path if pair or one.kind == "archive" else list[Path]
         paths = paths | None if one.kind == "masks" else paths
-        shown = {"help": one.description, "show_default": False}
+        shown = {"help": one.description + _FOLDERS.get(one.kind, ""), "show_default": False}
         types[name] = Annotated[paths, typer.Option(one.flag, **shown) if one.flag else typer.Argument(**shown)]
     for name, field in ordered(model).items():
         found = kinds(field)

@@ -466,7 +466,7 @@ def _classes(session: Session, prior: str) -> dict[str, Evidence]:
             )
         classes[name] = evidence
     if len(classes) < _FEWEST:
-        raise ValueError(_NOTHING)
+        raise ValueError("" if any(map(session.busy, _PANELS)) else _NOTHING)  # else those that are being read count
     return classes
 
 

@@ -288,7 +288,7 @@ class Interpolate:
         with gr.Column(scale=3, min_width=150, elem_id=f"interpolate-{key}", elem_classes="end"):
             gr.HTML(f"<h2>{letter}</h2>", elem_classes="steps")
             how: dict[str, Any] = {"panel": f"side-{key}", "title": f"+ Add photos to {letter}"}
-            return EvidencePanel(model, **how, tab=TAB, nothing="No images: this end is the model itself.")
+            return EvidencePanel(model, **how, tab=TAB, nothing="No images: the model itself.")
 
     def _build_controls(self) -> None:
         options, ratio = [(title, key) for key, title in PATHS.items()], NUMBERS["local"]["lam_ratio"]
@@ -406,7 +406,8 @@ class Interpolate:
         with (yield session.queued(TAB, newest=True)) as cancel:
             try:
                 if not (a.ready or b.ready):
-                    raise ValueError("Add photos to A or B first, or choose a set" if again else "")
+                    reading = any(session.busy(side.panel) for side in (self.a, self.b))
+                    raise ValueError("" if reading else "Add photos to A or B first, or choose a set")
                 # The model is a posterior as well: at an infinite λ the evidence has no effect.
                 own |= {f"lam_ratio_{end}": math.inf for end, side in zip("ab", (a, b), strict=True) if not side.ready}
                 recipe = recipe_of(own, self._method.read(method, own["lam_ratio_a"]))
@@ -415,7 +416,10 @@ class Interpolate:
                 yield from self._show(state, prior, recipe, a, b, cancel)
             except (ValueError, OSError) as error:
                 state.shown, state.message = None, str(error) and escape(f"{message_of(error).removesuffix('.')}.")
-                yield {self._player: None, self._python: "", self._shell: ""} | self._working.says(state.message)
+                nothing: Updates = {self._player: None, self._python: "", self._shell: ""}
+                if state.message:
+                    nothing[self._address] = {"tab": TAB, "query": f"tab={TAB}"}
+                yield nothing | self._working.says(state.message)
 
     def _show(
         self, state: _State, prior: str, recipe: Recipe, a: Evidence, b: Evidence, cancel: CancelToken

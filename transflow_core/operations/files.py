@@ -93,6 +93,5 @@ def align(call: Call[Align]) -> Result:
         reports.append({"name": picture.name, "problem": picture.problem, "faces": found})
         lines.append(f"{picture.name}: {picture.problem or '; '.join(face.how for face in faces)}")
     if not pictures:
-        hint = " With align=auto a picture without a face is used as it is." if recipe.align == "always" else ""
-        raise ValueError(" ".join(lines[:5]) + hint)
+        raise ValueError(" ".join(lines[:5]))
     return Result(recipe, {"pictures": reports}, pictures, lines=tuple(lines))

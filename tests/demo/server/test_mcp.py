@@ -116,6 +116,21 @@ def test_what_is_no_picture_is_refused_in_words(tools_of, given, why):
     assert answer.isError and why in words(answer), words(answer)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [({"evidence": picture("red")}, "at least one file"), ({"n": 1000}, "n is 1000; the most is 128.")],
+)
+def test_a_wrong_argument_is_refused_in_a_sentence_that_repeats_no_picture(tools_of, wrong, why):
+    """The schema's own refusal would."""
+    answer = tools_of("sample", **{"evidence": [picture("red")]} | wrong)
+    assert answer.isError and why in words(answer) and "base64" not in words(answer), words(answer)
+
+
+def test_an_infinite_number_is_taken(tools_of):
+    drawn = tools_of("sample", evidence=[picture("red")], n=1, method="posterior", lam_ratio="inf")
+    assert told(drawn)["recipe"]["lam_ratio"] == "inf"
+
+
 def asked(number, name="align", **given):
     """A call of an agent, as it is sent."""
     align = {"align": "never"} if name == "align" else {}
