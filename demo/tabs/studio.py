@@ -130,7 +130,7 @@ class Studio:
             self._method = MethodControls("method")
             self._build_controls(self._engines.get(self._first_prior))
         with gr.Column(elem_id="lab-results"):  # too wide for the panel: below the samples while it is open
-            self._results = Results()
+            self._results = Results(_most_levels(self._engines.get(self._first_prior)))
             drawing: dict[str, Component] = {"temperature": self._temperature, "n": self._n, "seed": self._seed}
             drawing |= self._results.inputs | self._moves.inputs
             more = controls(PAGE, {*drawing, "steps", *Method.model_fields, *Conditioning.model_fields})
@@ -186,9 +186,9 @@ class Studio:
         on(self._larger.made, partial(self._enlarge, data={}), (), large)
         on(self._history.download, self._share, (), self._card, event=True)
         on_download(self._sheet.download, _file, event=True, elem_id="get-files")
-        # While all levels have one λ, their sliders follow it.
-        evenly = "(lam, own, ...levels) => own ? levels : levels.map(() => lam)"
-        on(self._lam.release, None, [self._lam, *levels], self._levels, js=evenly)
+        # A user who moves λ/m, or that of a level, chooses it.
+        on(self._lam.input, None, (), self._by_level, js="() => false")
+        on([lam.input for lam in self._levels], None, (), self._by_level, js="() => true")
         method = [*self._method.outputs, *levels, self._closeness]
         own = [*method, *self._moves.inputs.values()]
         everything = [*self._panel.outputs, *main, *method]
@@ -199,10 +199,12 @@ class Studio:
         released = [one.release for one in (*others, *self._moves.inputs.values())]  # type: ignore[attr-defined]
         typed = [one.input for one in (self._seed, self._n, *self._more)]  # type: ignore[attr-defined]
         on([set_.change, *released, *typed, *self._results.events], self._refresh, inputs, shown, signals=drawn)
-        numbered = [one.release for one in numbers]  # type: ignore[attr-defined]
+        numbered = [one.release for one in self._method.sliders]  # type: ignore[attr-defined]
         for events, what, outputs in (
             (self._closeness.release, self._move, method),
             ([self._by_level.input, *numbered], self._by_hand, method),
+            (self._lam.release, partial(self._by_hand, by_level=False), method),
+            ([lam.release for lam in self._levels], partial(self._by_hand, by_level=True), method),
             (self._method.kind.input, self._pick, method),
             (self._method.auto.input, self._choose, own),
             (self._panel.changed, partial(self._choose, changed=True), own),
@@ -278,13 +280,19 @@ class Studio:
         moved[self._lam] = gr.update(value=moved[self._lam], advised=kind == "posterior")
         return moved | {self._closeness: gr.update(text=f"{there['lam_ratio']:g}")}
 
-    def _by_hand(self, session: Session, prior: str, given: dict[Component, Any]) -> Updates:
-        """A control of the method was moved: the slider in front follows it.
+    def _by_hand(
+        self, session: Session, prior: str, given: dict[Component, Any], by_level: bool | None = None
+    ) -> Updates:
+        """A control of the method was moved: the slider in front follows it, and those of the levels λ/m itself.
 
         The slider of λ/m shows the paper's advice only for the paper's method, and where it decides λ.
         """
-        advised = given[self._method.kind] == "posterior" and not given[self._by_level]
-        return self._placed(session, prior, given, {self._method.auto: False, self._lam: gr.update(advised=advised)})
+        moved: Updates = {self._method.auto: False}
+        if by_level is not None:
+            moved |= {self._by_level: by_level} | ({} if by_level else dict.fromkeys(self._levels, given[self._lam]))
+        own = given[self._by_level] if by_level is None else by_level
+        moved[self._lam] = gr.update(advised=given[self._method.kind] == "posterior" and not own)
+        return self._placed(session, prior, given, moved)
 
     def _pick(self, session: Session, prior: str, given: dict[Component, Any]) -> Updates:
         """A method was picked."""
@@ -340,8 +348,7 @@ class Studio:
         shown: Updates = {
             one: gr.update(name=name, visible=bool(name)) for one, name in zip(self._levels, names, strict=True)
         }
-        # More levels than there are mean all.
-        most = max(len(self._engines.get(prior).prior.levels), DEFAULT.style_levels)
+        most = _most_levels(self._engines.get(prior))
         return shown | {self._results.inputs["style_levels"]: gr.update(most=most)}
 
     def _open(self, session: Session, prior: str, again: bool = False) -> Iterator[Updates]:
@@ -589,6 +596,11 @@ def address_of(request: Request, first_prior: str, large: int | None = None) -> 
     values["example"] = request.evidence.example or (OWN if request.evidence.ready else NOTHING)
     values |= {} if large is None else {_FACE: str(large + 1)}
     return "&".join(filter(None, (to_link(recipe), urlencode(values, safe="/"))))
+
+
+def _most_levels(engine: Engine) -> int:
+    """More levels than there are mean all."""
+    return max(len(engine.prior.levels), DEFAULT.style_levels)
 
 
 def _values(given: dict[Component, Any], updates: Updates) -> list[Any]:

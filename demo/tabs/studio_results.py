@@ -254,7 +254,7 @@ class Results:
         events: when another source of the levels was chosen.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, levels: int) -> None:
         with gr.Tabs(elem_id="results"):
             with gr.Tab("Download") as downloads:
                 download("Posterior", _posterior_file, elem_id="get-posterior", min_width=150, scale=0)
@@ -262,15 +262,15 @@ class Results:
                 gr.Markdown(text, elem_classes="status")
                 self._python, self._shell = code_pair()
             with gr.Tab("Sweep") as sweep:
-                self._sweep = gr.HTML(elem_id="sweep", label="The same samples at several values of one number")
+                self._sweep = gr.HTML(elem_id="sweep", label="Samples of your images at several values of one number")
             with gr.Tab("Structure and style"):
-                self._build_levels()
+                self._build_levels(levels)
             with gr.Tab("Numbers") as numbers:
                 self._numbers = gr.HTML(elem_id="numbers", label="Every number")
         self.tabs = {"download": downloads, "sweep": sweep, "numbers": numbers}
         self.outputs = [self._sweep, self._numbers, self._python, self._shell]
 
-    def _build_levels(self) -> None:
+    def _build_levels(self, levels: int) -> None:
         gr.Markdown(
             "Each sample has levels, from coarse to fine. Choose where the coarse levels come from, its **structure**, "
             "and the fine levels, its **style**.",
@@ -281,7 +281,7 @@ class Results:
             structure = gr.Dropdown(label="Structure from", elem_id="structure", min_width=160, **options)
             style = gr.Dropdown(label="Style from", elem_id="style", min_width=160, **options)
             name = "Levels that are style"
-            split = slider(DEFAULT.style_levels, Range(0, 8), step=1, name=name, elem_id="split", min_width=160)
+            split = slider(DEFAULT.style_levels, Range(0, levels), step=1, name=name, elem_id="split", min_width=160)
         self.inputs: dict[str, Component] = {"structure": structure, "style": style, "style_levels": split}
         self.events = [structure.input, style.input]
 
@@ -291,7 +291,7 @@ class Results:
         own = [*NUMBERS[recipe.method]][-1]  # the number that the sweep changes
         draws = request.draws | {"n": _SWEEP_ROWS, "prior": recipe.prior}
         swept = Sweep.checked(dict(recipe.choices) | draws | {own: None})
-        made_from = request.evidence, recipe.prior, swept if view.open_tab == "sweep" else recipe
+        made_from = request.evidence, recipe.prior, (swept, _apart(recipe)) if view.open_tab == "sweep" else recipe
         if view.made_from.get(view.open_tab) == made_from:
             return
         if view.open_tab == "sweep":
@@ -308,8 +308,13 @@ class Results:
         swept = result.engine.run(recipe, side=SHEET_SIDE, evidence=result.request.evidence, cancel=cancel)
         assert isinstance(swept.recipe, Sweep) and swept.recipe.values and swept.overview is not None
         first, *_, last = swept.recipe.values
-        alt = f"the same samples, {swept.recipe.over.replace('_', ' ')} from {first:g} to {last:g}"
-        yield {self._sweep: picture(swept.overview, alt)}
+        alt = f"samples of your images, {swept.recipe.over.replace('_', ' ')} from {first:g} to {last:g}"
+        note = (
+            _note("Without “More like this”, the sliders of this set, and “Structure and style”.")
+            if _apart(result.request.recipe)
+            else ""
+        )
+        yield {self._sweep: picture(swept.overview, alt) + note}
 
     def _make_numbers(self, result: Result, cancel: CancelToken) -> Updates:
         return {self._numbers: result.engine.call(_numbers, result, cancel=cancel)}
@@ -360,6 +365,11 @@ def _posterior_file(session: Session) -> Path:
     return path
 
 
+def _apart(recipe: Sample) -> bool:
+    """Whether the sheet has what a sweep does not."""
+    return bool(recipe.near or recipe.along) or {recipe.structure, recipe.style} != {EVIDENCE}
+
+
 def _note(text: str) -> str:
     return f'<p class="status">{text}</p>'
 
@@ -380,17 +390,18 @@ def _numbers(result: Result) -> str:
             "Σp, eq. 8 (mean over dimensions)": f"{float(posterior.variance.double().mean()):.4f}",
             "KL(posterior ‖ prior)": f"{number(posterior.kl(posterior.prior))} nats",
         }
+    variances = None
     if moments is not None:
-        rows["samples: variance (mean over dimensions)"] = f"{float(moments.variance.double().mean()):.4f}"
+        variances = request.recipe.temperature**2 * moments.variance.double().expand(prior.dim)
+        rows["samples: variance (mean over dimensions)"] = f"{float(variances.mean()):.4f}"
     rows |= {text: f"{result.counts[name]} of {request.recipe.n}" for name, text in _COUNTS.items()}
     body = levels = ""
     for name, text in rows.items():
         body += f"<tr><th scope='row'>{escape(name)}</th><td>{escape(text)}</td></tr>"
     for level in prior.levels:
         spread = "–"
-        if moments is not None:
-            variance = moments.variance.expand(prior.dim)[level.slice]
-            spread = f"{float(variance.double().mean().sqrt()):.3f}"
+        if variances is not None:
+            spread = f"{float(variances[level.slice].mean().sqrt()):.3f}"
         mean = (_squared(result.sampler.mean[level.slice]) / level.dim) ** 0.5
         cells = "".join(f"<td>{text}</td>" for text in (f"{level.dim:,}", f"{mean:.3f}", spread))
         levels += f"<tr><th scope='row'>{escape(level.name)}</th>{cells}</tr>"

@@ -292,6 +292,30 @@ def test_the_method_is_chosen_for_the_evidence_until_the_user_moves_it(studio):
     says(page, "#method-reason", "Chosen for you")
 
 
+def test_lam_is_that_of_the_slider_that_was_moved_last(studio):
+    page = studio
+    choose_example(page, "sketch")
+    unfold(page, "Advanced: one λ/m for each latent level")
+    slide(page, 0.3, 0.8, at="#lam-1-range")
+    page.mouse.up()
+    page.wait_for_url(re.compile(r"lam_ratio=[\d.]+,[\d.]+&"))
+    assert page.is_checked("#by-level input")
+    slide(page, 0.5, 0.2)
+    release(page)
+    assert not page.is_checked("#by-level input")
+    page.wait_for_function("document.querySelector('#lam-1-range').value === document.querySelector('#lam-range').value")
+
+
+def test_the_sweep_and_the_numbers_say_what_they_leave_out_and_take(page, served_small):
+    opened(page, f"{served_small}/?example=greyscale&method=posterior&lam_ratio=0.5&temperature=0")
+    page.get_by_role("tab", name="Numbers").click()
+    row = page.locator("#numbers tr", has_text="samples: variance")
+    expect(row.locator("td")).to_have_text("0.0000")
+    opened(page, f"{served_small}/?example=greyscale&style=prior")
+    page.get_by_role("tab", name="Sweep").click()
+    says(page, "#sweep", "Without “More like this”")
+
+
 def test_what_is_moved_while_an_answer_is_on_its_way_stays(page, served_small):
     """Also on a slow line, where that answer sets it to another value a moment later."""
     chosen(page, served_small, "greyscale")
@@ -318,6 +342,7 @@ def test_the_method_changes_the_samples_and_comes_back_on_reload(page, served_sm
     sheets.append(sheet(page))
     assert len(set(sheets)) == 3
     code_says(page, "#shell", "--images-per-sample 2")
+    assert page.locator("#shell .cm-scroller").bounding_box()["height"] < 120  # as tall as its few lines
     code_says(page, "#python", "method='bootstrap'")
     page.reload()
     wait_status(page, "blends of a few, 2 images each")

@@ -40,6 +40,7 @@ _LOOKALIKES = {
     b"\xff\x0a": "a JPEG XL image",
 }
 _DAMAGED = "the file is damaged or cut short. Download or export it again."
+_TOO_LARGE = f"at most {MAX_PIXELS / 1e6:,.0f} million pixels are read."
 _MAKE_SMALLER = "Make it smaller and try again."
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
@@ -77,7 +78,7 @@ def image_errors(name: str) -> Iterator[None]:
     except MemoryError as error:
         raise ImageError(name, f"there is not enough memory to decode it. {_MAKE_SMALLER}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(name, f"it has more pixels than Pillow's own limit. {_MAKE_SMALLER}") from error
+        raise ImageError(name, f"{_TOO_LARGE} {_MAKE_SMALLER}") from error
     except Exception as error:  # OSError, SyntaxError, struct.error, EOFError, IndexError, KeyError, TypeError ...
         raise ImageError(name, _DAMAGED) from error
 
@@ -214,7 +215,7 @@ def _check_size(image: Image.Image, name: str) -> None:
     if min(image.size) < 1:
         problem = "there is nothing in it."
     elif width * height > MAX_PIXELS:
-        problem = f"at most {MAX_PIXELS / 1e6:,.0f} million are read. {_MAKE_SMALLER}"
+        problem = f"{_TOO_LARGE} {_MAKE_SMALLER}"
     elif max(image.size) > _MAX_ASPECT * min(image.size):
         problem = "a thin strip. Crop it to what it should show."
     else:
