@@ -303,7 +303,8 @@ def test_lam_is_that_of_the_slider_that_was_moved_last(studio):
     slide(page, 0.5, 0.2)
     release(page)
     assert not page.is_checked("#by-level input")
-    page.wait_for_function("document.querySelector('#lam-1-range').value === document.querySelector('#lam-range').value")
+    level = page.locator("#lam-1-range")
+    expect(level).to_have_js_property("value", page.locator("#lam-range").input_value())
 
 
 def test_the_sweep_and_the_numbers_say_what_they_leave_out_and_take(page, served_small):
