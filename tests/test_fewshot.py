@@ -111,6 +111,8 @@ def test_classes_that_are_apart_are_told_apart_by_a_saved_classifier_too(likelih
     assert loaded.metadata == {"recipe": "Classify"}
     for name in ("classes", "counts", "threshold", "held_out_accuracy", "likelihood", "lam_ratio"):
         assert getattr(loaded, name) == pytest.approx(getattr(classifier, name)), name
+    assert torch.equal(loaded.score_latents(queries.numpy()), loaded.score_latents(queries))
+    assert len(loaded.judge(queries.numpy())) == len(queries)
     # Not to the last bit: how fast sums are grouped depends on where in memory a tensor starts.
     for one, other in zip(loaded.judge(queries), classifier.judge(queries), strict=True):
         assert one.probabilities == pytest.approx(other.probabilities, rel=1e-8)

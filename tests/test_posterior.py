@@ -1,6 +1,7 @@
 """The posterior against dense matrix formulas, its limits and laws; two mixed. Saved files are in `test_saved`."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from transflow_core.posterior import Covariance, Gaussian, Posterior, interpolate, mixed, per_level, standard_normal
+from transflow_core.posterior import (
+    Covariance,
+    Gaussian,
+    Posterior,
+    compose,
+    interpolate,
+    mixed,
+    per_level,
+    standard_normal,
+)
 from transflow_core.posterior.bootstrap import MOST_KEPT
 from transflow_core.recipes import Method
 
@@ -234,7 +244,7 @@ CONDITION = [
         for one in ([0], [0] * M + [1], [0] * (M - 1) + [D + 1], [-1] * M)
     ),
 ]
-WIDE = Gaussian(torch.zeros(D), 4.0)
+WIDE, ONE = Gaussian(torch.zeros(D), 4.0), Gaussian(torch.zeros(1), 4.0)
 OTHERS = [
     (lambda: Covariance(-1.0), "negative"),
     (lambda: Covariance(math.nan), "finite"),
@@ -247,6 +257,11 @@ OTHERS = [
     (lambda: per_level([1.0, 2.0], [slice(0, 4), slice(5, 7)]), "level"),
     *((lambda t=t: interpolate(WIDE, WIDE, t), "t is a number from 0 to 1") for t in (-0.5, 1.5, math.nan)),
     (lambda: interpolate(WIDE, WIDE, 0.5, "slerp"), "one of linear, wasserstein"),
+    (lambda: interpolate(WIDE, ONE, 0.5), f"no path from {D} dimensions to 1"),
+    (lambda: WIDE.log_prob(torch.zeros(2, 1)), rf"latents are \(m, {D}\), not \(2, 1\)"),
+    (lambda: WIDE.kl(ONE), f"no divergence of {D} dimensions from 1"),
+    (lambda: compose([WIDE, ONE], [slice(0, 1), slice(1, D)]), rf"of one dimension, not of \[1, {D}\]"),
+    (lambda: compose([WIDE], [slice(0, 1)]), "must cover the latent"),
 ]
 REFUSED = [(lambda how=how: Posterior.condition(**{"z": EVIDENCE, "lam_ratio": 0.5} | how), m) for how, m in CONDITION]
 REFUSED += OTHERS
@@ -406,8 +421,9 @@ def test_a_share_of_nothing_is_the_first_of_all_the_second_and_every_method_draw
         (B, "move", float("nan"), "the share of 'move' is a number from 0 to 1"),
         (condition(drawn(), prior=Gaussian(torch.ones(D).double(), 1.0)), "add", 0.5, "of different priors"),
         (condition(drawn(), likelihood=2.0), "add", 0.5, "likelihoods of different shapes"),
+        (replace(B, metadata={"fingerprint": "another"}), "add", 0.5, "of different priors"),
     ],
 )
 def test_what_cannot_be_mixed_is_refused_in_words(b, how, share, message):
     with pytest.raises(ValueError, match=message):
-        mixed(A, b, how, share)
+        mixed(replace(A, metadata={"fingerprint": "one"}), b, how, share)

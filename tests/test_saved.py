@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from transflow_core import Engine, FewShotClassifier, Method
+from transflow_core import Engine, FewShotClassifier, Method, Sample
 from transflow_core.posterior import Gaussian, Posterior, Restyling, mixed, resolve
 
 from .fuzz import changed, edits, many
@@ -223,6 +223,16 @@ def test_a_posterior_far_from_all_latents_is_refused_and_not_shown_grey(tmp_path
     Posterior.condition(torch.full((2, prior.dim), 1e6), 0.5).save(tmp_path / "far.safetensors")
     evidence = Engine(prior).read([tmp_path / "far.safetensors"])
     assert evidence.saved is None and "beyond all that this prior can show" in evidence.notes[0]
+
+
+def test_a_posterior_is_evidence_as_its_file_is(tmp_path):
+    prior = make_tiny_prior()
+    posterior, engine = Posterior.condition(torch.randn(2, prior.dim, generator=rng(3)), 0.5), Engine(prior)
+    posterior.save(tmp_path / "two.safetensors")
+    own, file = (engine.run(Sample(n=2), evidence=one) for one in (posterior, tmp_path / "two.safetensors"))
+    assert own.facts["m"] == 2 and own.overview.tobytes() == file.overview.tobytes()
+    with pytest.raises(ValueError, match="the posterior was made with another prior, not with"):
+        engine.run(Sample(n=2), evidence=Posterior.condition(EVIDENCE, 0.5))
 
 
 @pytest.mark.parametrize("ratio", RATIOS.values(), ids=RATIOS)

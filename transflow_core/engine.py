@@ -42,7 +42,7 @@ class Engine(Reader):
             cancel: set it to end with Cancelled at the next batch.
             side: pixels a side that are enough where pictures are shown small: see `Prior.decode`. By default all.
             inputs: those of the recipe, by name: paths, bytes, binary files or PIL images; or `Evidence` that was
-                read before; for classes a mapping from their names to either.
+                read before; of a set also a `Posterior`; for classes a mapping from their names to images.
 
         Raises ValueError, in words, for an input that is missing or cannot be used, and for a number that does not fit
         this prior.

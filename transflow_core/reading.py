@@ -182,16 +182,18 @@ class Reader(Compute):
         except ValueError as error:
             words = str(error).removeprefix(f"{path}: ")
             raise ValueError(f"{path.name} is not a saved posterior: {words}") from error
+        return self.checked_posterior(posterior, path.name)
+
+    def checked_posterior(self, posterior: Posterior, title: str = "the posterior") -> Posterior:
+        """A posterior as it is; ValueError, with its title, if it was made with another prior."""
         made_with = posterior.metadata.get("fingerprint")
         if posterior.dim != self.prior.dim or made_with not in (None, self.prior.fingerprint):
             name = posterior.metadata.get("prior", "another prior")
             if name == self.prior.name:
-                raise ValueError(f"{path.name} was made with an older {name}, and opens with that one alone")
-            raise ValueError(f"{path.name} was made with {name}, not with {self.prior.name}: choose that prior for it")
+                raise ValueError(f"{title} was made with an older {name}, and opens with that one alone")
+            raise ValueError(f"{title} was made with {name}, not with {self.prior.name}: choose that prior for it")
         if not posterior.mean.abs().max() < LARGEST_LATENT:
-            raise ValueError(
-                f"{path.name} lies beyond all that this prior can show: it is damaged, or no posterior of it"
-            )
+            raise ValueError(f"{title} lies beyond all that this prior can show: it is damaged, or no posterior of it")
         return posterior
 
     def _with_saved(self, onto: Evidence, path: Path) -> Evidence:

@@ -121,7 +121,8 @@ class FewShotClassifier:
             raise ValueError("lam_ratio must be above 0 and finite: a predictive without width cannot be compared")
         self.prior, self.likelihood = prior, choice(likelihood, "the likelihood", get_args(Shape))
         self.features = choice(features, "the features", get_args(Features))
-        self._lam_ratio, self.classes, self.metadata, self.held_out_likelihood = lam_ratio, (), {}, None
+        self._lam_ratio, self.classes, self.metadata = lam_ratio, (), {}
+        self.held_out_accuracy = self.held_out_likelihood = None
 
     def vectors(self, images: Images) -> Tensor:
         """What is compared of aligned images, (n, D); they are as `Prior.encode` takes them."""
@@ -176,6 +177,7 @@ class FewShotClassifier:
         weight.
         """
         self._require_classes()
+        z = torch.as_tensor(z)
         if z.ndim != 2 or z.shape[1] != self.means.shape[1]:
             raise ValueError(f"latents are (n, {self.means.shape[1]}), not {tuple(z.shape)}")
         z, counts = z.detach().cpu(), torch.tensor(self.counts, dtype=torch.float64)
@@ -203,7 +205,7 @@ class FewShotClassifier:
         Images of another kind are found reliably; a new class among similar ones (a digit never shown, among digits)
         often is not.
         """
-        scores, size = self.score_latents(z), z.detach().cpu().double().square().mean(1)
+        scores, size = self.score_latents(z), torch.as_tensor(z).detach().cpu().double().square().mean(1)
         novelty = self.novelty.novelty(signs(size, scores[:, :-1], scores[:, -1])).tolist()
         probabilities = torch.softmax(scores[:, :-1] / self.temperature, dim=1).tolist()
         return tuple(

@@ -13,6 +13,7 @@ from ..compute import How, Progress
 from ..evidence import Evidence
 from ..images import save_animation
 from ..images.output import ANIMATION_SUFFIXES, save_jpeg, save_png
+from ..posterior import Posterior
 from ..reading import Reader, listed
 from ..recipes import Reading, Recipe, check_suffix
 from ..views import to_metadata
@@ -58,6 +59,8 @@ class Call(Generic[R]):
         """Sources, read as the recipe says, or as `how` does; what was read before stays as it is."""
         if isinstance(value, Evidence):
             return value
+        if isinstance(value, Posterior):
+            return Evidence(prior=self.engine.prior.name, saved=self.engine.checked_posterior(value))
         names = {"align", "faces", "landmarks", "robust"} & type(self.recipe).model_fields.keys()
         asked = {name: getattr(self.recipe, name) for name in names}
         return self.engine.read(value, **self.how, **(asked | how))

@@ -97,7 +97,7 @@ def level_strengths(strength: float | Sequence[float], keep_levels: int, levels:
     """
     each = list(strength) if isinstance(strength, Sequence) else [strength] * levels
     if len(each) != levels:
-        raise ValueError(f"strength has {len(each)} numbers; this model has {levels} levels.")
+        raise ValueError(f"strength has {len(each)} numbers; this model has {levels} level{'s' * (levels != 1)}.")
     kept = min(keep_levels, levels)
     return each[: levels - kept] + [0.0] * kept
 

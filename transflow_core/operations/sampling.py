@@ -54,7 +54,9 @@ def conditioned(call: Call, evidence: Evidence, recipe: Method) -> Conditioned:
     recipe, reason = resolve(recipe, posterior, call.engine.looks)
     if isinstance(recipe.lam_ratio, tuple) and len(recipe.lam_ratio) != levels:
         name = call.engine.prior.name
-        raise ValueError(f"lam_ratio has {len(recipe.lam_ratio)} numbers; {name} has {levels} levels.")
+        raise ValueError(
+            f"lam_ratio has {len(recipe.lam_ratio)} numbers; {name} has {levels} level{'s' * (levels != 1)}."
+        )
     facts = {"m": posterior.m, "reason": reason, "evidence": evidence.to_dicts()}
     numbers = [f"{name} {value}" for name, value in recipe.choices.texts().items() if name != "method"]
     line = f"{counted(posterior.m, len(evidence.used))}; method {recipe.method}, {', '.join(numbers)}. {reason}"

@@ -105,6 +105,7 @@ class Posterior(Gaussian):
             >>> posterior.mean, posterior.variance.item()
             (tensor([1., 1.]), 0.5)
         """
+        z = torch.as_tensor(z)
         if z.ndim != 2 or not z.numel():
             raise ValueError(f"evidence is (m, D) with at least one row, not {tuple(z.shape)}")
         z = z if z.dtype == torch.float64 else z.float()

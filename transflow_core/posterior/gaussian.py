@@ -112,15 +112,19 @@ class Gaussian:
     def log_prob(self, z: Tensor) -> Tensor:
         """log N(z; mean, covariance) in nats: (m, D) -> (m,) float64.
 
-        Raises ValueError if the covariance is singular: there is no density at λ = 0.
+        Raises ValueError for another D, and if the covariance is singular: there is no density at λ = 0.
         """
+        if z.shape[-1] != self.dim:
+            raise ValueError(f"latents are (m, {self.dim}), not {tuple(z.shape)}")
         return self._density().log_prob(z.double())
 
     def kl(self, other: "Gaussian") -> float:
         """The Kullback-Leibler divergence KL(self ‖ other) in nats, at least 0; infinite where self is singular.
 
-        Raises ValueError if `other` is singular.
+        Raises ValueError if `other` is singular, or of another dimension.
         """
+        if self.dim != other.dim:
+            raise ValueError(f"there is no divergence of {self.dim} dimensions from {other.dim}")
         target = other._density()
         if (self.covariance.diagonal == 0).any():
             return math.inf

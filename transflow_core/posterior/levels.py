@@ -77,12 +77,17 @@ def compose(samplers: Sequence[Sampler], levels: Sequence[HasSlice | slice]) -> 
         samplers: one a level, fine to coarse, of one dimension. Levels of one object belong together as in its draws.
         levels: `prior.levels`, or slices.
 
+    Raises ValueError for samplers of several dimensions, and for levels that do not cover theirs.
+
     Example:
         >>> from .gaussian import Gaussian
         >>> style, structure = Gaussian(torch.zeros(3), 1.0), Gaussian(torch.ones(3), 0.0)
         >>> compose([style, structure], [slice(0, 2), slice(2, 3)]).sample(4)[:, 2]
         tensor([1., 1., 1., 1.])
     """
-    slices = level_slices(levels)
+    (dim, *others) = {len(sampler.mean) for sampler in samplers}
+    if others:
+        raise ValueError(f"the samplers must be of one dimension, not of {sorted([dim, *others])}")
+    slices = level_slices(levels, dim)
     mean = torch.cat([sampler.mean[part] for sampler, part in zip(samplers, slices, strict=True)])
     return _Composed(tuple(samplers), slices, mean, Guard.joined([sampler.guard for sampler in samplers]))

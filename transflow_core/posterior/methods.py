@@ -141,7 +141,7 @@ def recommend(posterior: Posterior, looks: Looks | None = None) -> Recommendatio
         far = _share(rms / looks.usual, _USUAL, _FAR) if looks.usual else 0.0
     closer, because = max(
         (0.0, ""),
-        (_CLOSE * apart, " Their eyes are not at the same places: samples stay close to one image."),
+        (_CLOSE * apart, " Their parts, such as eyes, are not at the same places: samples stay close to one image."),
         (far, " They are unlike what the model knows: samples stay close to one image."),
         key=lambda pair: pair[0],
     )

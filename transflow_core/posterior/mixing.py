@@ -32,7 +32,12 @@ def mixed(a: Posterior, b: Posterior, how: Literal["add", "subtract", "move"], s
     """
     if not 0 <= share <= _MOST[choice(how, "how", _MOST)]:
         raise ValueError(f"the share of {how!r} is a number from 0 to {_MOST[how]:g}, not {share!r}")
-    if a.dim != b.dim or not (_alike(a.prior.covariance, b.prior.covariance) and a.prior.mean.equal(b.prior.mean)):
+    made_with = {one.metadata["fingerprint"] for one in (a, b) if one.metadata.get("fingerprint")}
+    if (
+        len(made_with) > 1
+        or a.dim != b.dim
+        or not (_alike(a.prior.covariance, b.prior.covariance) and a.prior.mean.equal(b.prior.mean))
+    ):
         raise ValueError("the two posteriors are of different priors")
     if not _alike(a.likelihood, b.likelihood):
         raise ValueError("the two posteriors have likelihoods of different shapes")

@@ -26,11 +26,13 @@ def interpolate(a: Sampler, b: Sampler, t: float, method: Literal["linear", "was
         method: "linear", the paper's, (1 - t)(μa, Σa) + t(μb, Σb). "wasserstein", the shortest path of optimal
             transport between diagonals: means and standard deviations are interpolated.
 
-    Raises ValueError for another t, method or kind of sampler, and for "wasserstein" with a low-rank part.
+    Raises ValueError for another t, method, dimension or kind of sampler, and for "wasserstein" with a low-rank part.
     """
     if not 0 <= t <= 1:
         raise ValueError(f"t is a number from 0 to 1, not {t!r}")
     choice(method, "method", ("linear", "wasserstein"))
+    if len(a.mean) != len(b.mean):
+        raise ValueError(f"there is no path from {len(a.mean)} dimensions to {len(b.mean)}")
     if t in (0, 1):
         end = a if t == 0 else b
         return Gaussian(end.mean, end.covariance) if isinstance(end, Gaussian) else end
