@@ -221,8 +221,8 @@ def _check_host(host: str) -> None:
         with socket.socket(family, socket.SOCK_STREAM) as one:
             one.bind(address)
     except OSError:
-        told = "Choose another one, by --host or GRADIO_SERVER_NAME."
-        raise SystemExit(f"error: this machine has no address {host}. {told}") from None
+        advice = "Choose another one, by --host or GRADIO_SERVER_NAME."
+        raise SystemExit(f"error: this machine has no address {host}. {advice}") from None
 
 
 def _in_use(demo: Page) -> list[Path]:

@@ -457,11 +457,7 @@ class Classify(Reading):
 
     inputs = {
         "images": Input("The images to classify."),
-        "examples": Input(
-            "Images of one class, under its name; or one saved classifier.",
-            "classes",
-            "--class",
-        ),
+        "examples": Input("Images of one class, under its name; or one saved classifier.", "classes", "--class"),
     }
     formats = ("safetensors",)
 

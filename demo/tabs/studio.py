@@ -287,11 +287,11 @@ class Studio:
 
         The slider of λ/m shows the paper's advice only for the paper's method, and where it decides λ.
         """
-        moved: Updates = {self._method.auto: False}
-        if by_level is not None:
-            moved |= {self._by_level: by_level} | ({} if by_level else dict.fromkeys(self._levels, given[self._lam]))
         own = given[self._by_level] if by_level is None else by_level
-        moved[self._lam] = gr.update(advised=given[self._method.kind] == "posterior" and not own)
+        advised = given[self._method.kind] == "posterior" and not own
+        moved: Updates = {self._method.auto: False, self._by_level: own, self._lam: gr.update(advised=advised)}
+        if by_level is False:
+            moved |= dict.fromkeys(self._levels, given[self._lam])
         return self._placed(session, prior, given, moved)
 
     def _pick(self, session: Session, prior: str, given: dict[Component, Any]) -> Updates:

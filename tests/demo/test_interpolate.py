@@ -206,10 +206,12 @@ def test_two_examples_make_a_strip_and_the_scrubber_needs_no_server(tab_page):
     page.wait_for_selector("#player .hint", state="visible")
     assert page.is_disabled("#scrubber") and page.is_disabled("#player .link")
     says(page, STATUS, "Add photos to A or B first")
-    says(page, "#side-a-status", "the model itself")
+    says(page, "#side-a-status", "No images: the model itself")
     page.wait_for_function("!/greyscale|drawings/.test(location.search)")  # else a reload would bring them back
     page.click("#interpolate-get-png")
     page.get_by_text("There is nothing to save yet").wait_for()
+    page.click("#interpolate-run")
+    says(page, STATUS, "Add photos to A or B first")
 
 
 def test_paths_and_steps(tab_page):

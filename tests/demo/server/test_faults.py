@@ -52,19 +52,19 @@ def test_without_any_prior_it_ends_in_words(priors):
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "told"),
+    ("variable", "value", "message"),
     [
         ("GRADIO_SERVER_PORT", "70000", "up to 65535"),
         ("TRANSFLOW_KEEP", "1h", "whole number"),
         ("TRANSFLOW_PROXIES", "one", "whole number"),
     ],
 )
-def test_a_variable_that_is_no_number_is_told_before_anything_starts(variable, value, told):
+def test_a_variable_that_is_no_number_is_refused_before_anything_starts(variable, value, message):
     for given, code in ((value, 1), ("", 0)):
         environment = os.environ | {variable: given}
         ran = subprocess.run([sys.executable, "-c", "from demo import launch"], env=environment, **_TEXT)
         assert ran.returncode == code and "Traceback" not in ran.stderr, ran.stderr
-        assert code == 0 or (variable in ran.stderr and repr(value) in ran.stderr and told in ran.stderr)
+        assert code == 0 or (variable in ran.stderr and repr(value) in ran.stderr and message in ran.stderr)
 
 
 # ---- the end ---------------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def test_an_address_that_is_not_this_machines_is_told(engines):
         launch(build(engines, first_prior=TINY), prevent_thread_lock=True, quiet=True, server_name="192.0.2.1")
 
 
-def test_an_address_of_the_variable_is_told_too(engines, monkeypatch):
+def test_an_address_of_the_variable_is_named_too(engines, monkeypatch):
     monkeypatch.setenv("GRADIO_SERVER_NAME", "192.0.2.1")
     with pytest.raises(SystemExit, match=r"no address 192\.0\.2\.1\. .* GRADIO_SERVER_NAME"):
         launch(build(engines, first_prior=TINY), prevent_thread_lock=True, quiet=True)

@@ -137,7 +137,7 @@ def test_addresses_are_off_unless_the_host_says_otherwise(loader, monkeypatch):
         Engines(device="cpu").get("hf://owner/faces2/prior.safetensors")
 
 
-def test_a_pattern_that_no_address_has_is_told(monkeypatch):
+def test_a_pattern_that_no_address_has_is_refused(monkeypatch):
     monkeypatch.setenv("TRANSFLOW_HUB", "me/*, yes")
     with pytest.raises(SystemExit, match=r"TRANSFLOW_HUB has 'yes'\. Give off, on, or patterns such as me/\*\."):
         Engines(device="cpu")
