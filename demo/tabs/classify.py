@@ -461,9 +461,7 @@ def _classes(session: Session, prior: str) -> dict[str, Evidence]:
         if not evidence.used:
             continue
         if name in classes:
-            raise ValueError(
-                f"Two classes have the same name. Give each class its own name, such as {_default_name(index)}."
-            )
+            raise ValueError("Two classes have the same name. Give each class its own name.")
         classes[name] = evidence
     if len(classes) < _FEWEST:
         raise ValueError("" if any(map(session.busy, _PANELS)) else _NOTHING)  # else those that are being read count

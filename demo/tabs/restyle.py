@@ -312,7 +312,10 @@ class Restyle:
                 self._python: python_code(steps_of(request)),
                 self._shell: command_line(steps_of(request)),
             }
-            if count and (distances := restyled.identity(most=_MEASURED)):  # in this thread: no batch waits for it
+            # Of a face with a part made up, it would compare that.
+            if (
+                count and photograph.mask is None and (distances := restyled.identity(most=_MEASURED))
+            ):  # in this thread: no batch waits for it
                 state.text = f"{text} {_likeness(distances, count)}"
                 yield self._working.says(state.text)
 

@@ -1,6 +1,7 @@
 """Classify: which class images are of, from a few examples of each, or that they are of none."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from zlib import crc32
 
 import torch
@@ -19,6 +20,9 @@ def classify(call: Call[Classify]) -> Result:
     recipe, examples = call.recipe, call.inputs["examples"]
     if isinstance(examples, FewShotClassifier):
         classifier, shown, tried = examples, {}, {examples.features: examples.held_out_accuracy}
+        learned = {name: examples.metadata[name] for name in _FRAMES if name in examples.metadata}
+        recipe = recipe.replace(**learned | recipe.changed())  # images are aligned as its examples were
+        call = replace(call, recipe=recipe)
     elif not isinstance(examples, Mapping):
         raise ValueError("examples: give a dict, the images of each class by its name; or a FewShotClassifier.")
     else:
@@ -46,6 +50,10 @@ def classify(call: Call[Classify]) -> Result:
     }
     lines = (_compared(classifier, tried), *(_line(image, answer) for image, answer in each))
     return Result(recipe, facts, saved=classifier, lines=lines)
+
+
+_FRAMES = "align", "faces", "landmarks"
+"""How images are aligned. A saved classifier says it of its examples."""
 
 
 def _no_image_twice(classes: Mapping[str, Evidence]) -> None:

@@ -71,7 +71,7 @@ def restyle(call: Call[Restyle]) -> Result:
 def _photograph(
     call: Call[Restyle], faces: Sequence[EvidenceImage], posterior: Posterior, mask: Image.Image | None
 ) -> tuple[list[Image.Image], list[float]]:
-    """One photograph at each step, and how far each face is from what it was."""
+    """One photograph at each step, and how far each face is from what it was, where nothing is removed."""
     engine, recipe, file = call.engine, call.recipe, faces[0].source.file
     image = engine.picture(file, **call.how)  # upright and no larger than its faces were found in
     if mask is not None:
@@ -79,7 +79,8 @@ def _photograph(
     full = level_strengths(recipe.strength, recipe.keep_levels, len(engine.prior.levels))
     path = [[share * strength for strength in full] for share in np.linspace(recipe.steps == 1, 1, recipe.steps)]
     restyled = restyle_faces(engine, faces, posterior, path, likeness=recipe.likeness, **call.how)
-    apart = call.run(restyled.identity)
+    # Of a face with a part made up, it would be the distance from that.
+    apart = call.run(restyled.identity) if mask is None else []
     scale = 1.0 if recipe.steps == 1 else min(1.0, RESTYLE_SIDE / max(image.size))
     image = image if scale == 1 else enlarge(image, round(scale * max(image.size)))
     how = {"match_colours": recipe.match_colours, "scale": scale}
