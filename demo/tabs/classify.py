@@ -161,7 +161,6 @@ class _Slot(ImageList):
         with self.box:
             with gr.Row(equal_height=True, elem_classes="class-head"):
                 self.name = gr.Textbox(
-                    name,
                     placeholder=name,
                     label=f"Name of class {index + 1}",
                     show_label=False,
@@ -267,7 +266,7 @@ class Classify:
         self._made = [self._status, self._numbers, self._python]
         everything = [*parts, self._cards, *self._made, progress, self._unaligned, self._copies]
         filled = on(self._examples.select, self._use_task, prior, everything, event=True, signals=new)
-        on(filled, None, js=_TO_ANSWERS_JS)
+        on([*filled, self._files.upload], None, js=_TO_ANSWERS_JS)
         on(self._add.click, self._add_class, outputs=everything, signals=new)
         on(self._clear.click, partial(self._fill, Task()), prior, everything, signals=new)
         on_files(self._files.upload, self._queries.add, read, [progress], new)
@@ -307,7 +306,7 @@ class Classify:
             state.names = names = _names(task.classes)
             state.answers = None
             settings = {self._unaligned: task.align == "never", self._copies: task.copies}
-            settings |= {self._cards: _cards(Evidence(), None)} | dict.fromkeys(self._made, "")
+            settings |= dict.fromkeys([self._cards, *self._made], "")
             yield self._boxes(session, names) | settings
             yield from self._read(session, sources, prior, task.align, cancel)
 
@@ -317,7 +316,8 @@ class Classify:
         shown: Updates = {slot.box: gr.update(visible=index in opened) for index, slot in enumerate(self._slots)}
         shown |= {slot.remove: gr.update(interactive=len(opened) > _FEWEST) for slot in self._slots}
         for index, name in names.items():
-            shown |= {self._slots[index].name: name} | self._rename(index, session, name)
+            typed = "" if name == _default_name(index) else name
+            shown |= {self._slots[index].name: typed} | self._rename(index, session, name)
         return shown
 
     def _rename(self, index: int, session: Session, name: str) -> Updates:

@@ -35,6 +35,7 @@ class Larger:
     Attributes:
         name: of the file in the visitor's folder.
         made: when it was written.
+        says: its line of status.
     """
 
     def __init__(
@@ -47,15 +48,25 @@ class Larger:
         self._of, self.name = of, f"{part}_large.png"
         button = gr.Button(LABEL, elem_id=f"{part}-larger", interactive=can_enlarge(), **options)
         self._working = working = working or Working(f"{part}-larger")
+        self.says = working.output
         self._file = gr.DownloadButton(visible="hidden", elem_id=f"{part}-larger-file")
         self.made = on(button.click, self._run, (), [working.output, self._file])
         send(self.made, self._file)
 
+    def gone(self, session: Session) -> Updates:
+        """No words about an earlier picture."""
+        return {} if session.busy(self._working.part) else self._working.says("")
+
     def _run(self, session: Session) -> Iterator[Updates]:
         with (yield session.queued(self._working.part, newest=True)) as cancel:
-            started, (engine, image, facts) = time.perf_counter(), self._of(session)
+            started = time.perf_counter()
             yield self._working.says("Enlarging …", True) | {self._file: None}
-            picture = yield from self._working.run(partial(enlarge_picture, engine, image), cancel, engine, "parts")
+            try:
+                engine, image, facts = self._of(session)
+                picture = yield from self._working.run(partial(enlarge_picture, engine, image), cancel, engine, "parts")
+            except ValueError:  # its message is shown apart
+                yield self._working.says("")
+                raise
             if picture is None:
                 return
             path = session.file(self.name)

@@ -20,7 +20,7 @@ from ..render import uri_of
 from ..server.admission import EXPORTS, CancelToken
 from ..server.events import Updates, on
 from ..server.state import Session
-from .studio_results import Result, View, result_of
+from .studio_results import QUEUE, Result, View, result_of
 
 _PART = "morph"
 _IN_SIGHT_JS = """const show = () => element.querySelector('img')?.scrollIntoView({block: 'nearest'});
@@ -57,15 +57,16 @@ class Morph:
         on(run.click, self._run, (), self.outputs)
 
     def gone(self, session: Session) -> Updates:
-        """Hide what was made from other samples than those that are shown."""
-        state = session.state(_State)
+        """Hide what was made from other samples than those that are shown, and the words about it."""
+        state, says = session.state(_State), {} if session.busy(_PART) else self.working.says("")
         if state.made is None:
-            return {}
+            return says
         state.made = None
-        return self.working.says("") | {self._made: gr.update(visible=False), self._shown: ""}
+        return says | {self._made: gr.update(visible=False), self._shown: ""}
 
     def _run(self, session: Session) -> Iterator[Updates]:
-        result = result_of(session)
+        with (yield session.queued(QUEUE)):  # samples that are still being drawn come first
+            result = result_of(session)
         n, side = result.request.recipe.n, result.request.side(result.engine)
         if n < 2:
             raise ValueError("A morph needs two samples or more.")
@@ -78,7 +79,7 @@ class Morph:
             path = session.file("morph-shown.webp")
             save_animation(frames, path, loop=True)
             if session.state(View).result is not result:
-                yield self.working.says("Other faces are shown now. Play these.") | self.gone(session)
+                yield self.gone(session) | self.working.says("Other faces are shown now. Play these.")
                 return
             alt, (width, height) = f"{n} faces, each turns into the next", frames[0].size
             src = uri_of(path.read_bytes(), "WEBP")

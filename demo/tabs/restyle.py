@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -18,16 +18,28 @@ from PIL import Image
 
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.evidence import Evidence, EvidenceImage
-from transflow_core.images.output import read_png_metadata, writes_mp4
+from transflow_core.images.output import writes_mp4
 from transflow_core.images.sheets import enlarge
 from transflow_core.limits import MOST_PHOTOGRAPHS, Range
 from transflow_core.operations.call import Result
+from transflow_core.operations.enlarging import check_size
 from transflow_core.operations.inpaint import remove
 from transflow_core.operations.restyle import level_strengths, restyle_faces
 from transflow_core.recipes import Conditioning
 from transflow_core.recipes import Restyle as Recipe
 
-from ..controls import ANIMATIONS, Model, Working, code_pair, controls, download, downloads, filled_in, slider
+from ..controls import (
+    ANIMATIONS,
+    Model,
+    Working,
+    code_pair,
+    controls,
+    download,
+    downloads,
+    filled_in,
+    on_download,
+    slider,
+)
 from ..evidence_panel import EvidencePanel, drop_zone, on_files, snapshot
 from ..examples import PHOTOGRAPH, example_sets, title_of
 from ..painting import mask_of, paintable
@@ -117,7 +129,7 @@ def make(kind: str, request: Request, engine: Engine, **how: Any) -> Result:
 
 
 def write(kind: str, photograph: Photograph, request: Request | None, engine: Engine, session: Session) -> Path:
-    """Write one file: "png"; "mask"; or "style", the posterior.
+    """Write one file: "mask"; or "style", the posterior.
 
     Raises ValueError where the file needs a style, or a mask, that is missing.
     """
@@ -129,25 +141,33 @@ def write(kind: str, photograph: Photograph, request: Request | None, engine: En
         mask.save(path)
     elif request is None:
         raise ValueError(f"{nothing} Choose a style.")
-    elif kind == "style":
+    else:
         path = session.file(POSTERIOR_FILE)
         metadata = engine.prior.provenance | {"evidence": title_of(request.style)}
         request.style.posterior().save(path, metadata=metadata)
-    else:
-        (path,) = make(kind, request, engine).save(session.file(f"restyled.{kind}"))
     return path
 
 
 @dataclass
 class _State:
-    """A visitor's last request, its animation and the text about it; the photograph with the key it was made for, and
-    the mask with the key of its photo."""
+    """A visitor's last request, what was made to be saved, as a picture or an animation, and the text about it; the
+    photograph with the key it was made for, and the mask with the key of its photo."""
 
     request: Request | None = None
-    moving: tuple[Request, Result] | None = None
+    made: dict[bool, tuple[Request, Result]] = field(default_factory=dict)
     text: str = ""
     photograph: tuple[Any, Photograph] | None = None
     mask: tuple[Any, Image.Image] | None = None
+
+    def to_save(self) -> Request:
+        if self.request is None:
+            raise ValueError("There is nothing to save yet. Add a photo and a style.")
+        return self.request
+
+    def result(self, kind: str, request: Request) -> Result | None:
+        """What a file of this kind shows, where it was made for an earlier one."""
+        made = self.made.get(kind in ANIMATIONS)
+        return made[1] if made is not None and made[0] is request else None
 
 
 class Restyle:
@@ -179,14 +199,15 @@ class Restyle:
         with gr.Row(elem_id="restyle-strength-row"):
             how: dict[str, Any] = {"unit": "%", "elem_id": "restyle-strength", "min_width": 260}
             self._strength = slider(_STRENGTH, Range(0, 1), step=0.05, name="less style", far="more style", **how)
-            save = {"elem_id": "restyle-get-png", "variant": "primary", "scale": 0, "min_width": 140}
-            download("Save (PNG)", partial(self._export, "png"), **save)
+            save = gr.Button("Save (PNG)", elem_id="restyle-get-png", variant="primary", scale=0, min_width=140)
         with gr.Row(elem_id="restyle-working"):
             self._working = Working(TAB)
+        says = [self._working.output]
+        on_download(save.click, partial(self._picture, "png"), elem_id="restyle-get-png-file", outputs=says)
         with gr.Accordion("Save as", open=False, elem_id="restyle-save"):
-            downloads(_EXPORTS, self._saved, prefix="restyle", outputs=[self._working.output])
+            downloads(_EXPORTS, self._saved, prefix="restyle", outputs=says)
             with gr.Row():
-                Larger(self._large, "restyle", size="sm", scale=0)
+                self._larger = Larger(self._large, "restyle", size="sm", scale=0)
             if not can_enlarge():
                 gr.HTML(OFF, elem_classes="status", label="Four times larger")
         with gr.Accordion("More", open=False, elem_id="restyle-more"):
@@ -211,7 +232,7 @@ class Restyle:
             self._strength.release,
             *(one.change for name, one in self._numbers.items() if name != "strength"),  # type: ignore[attr-defined]
         ]
-        shown = [self._slider, self._working.output, self._paint, self._python, self._shell]
+        shown = [self._slider, self._working.output, self._larger.says, self._paint, self._python, self._shell]
         on(changed, self._run, [prior, self._which, *self._numbers.values()], shown)
         on([self._panel.examples.select, self._paint.edit], None, js=_SHOW_JS)
 
@@ -296,7 +317,8 @@ class Restyle:
                 says = self._working.says("" if style.remaining else _CHOOSE)
                 yield shown | says | {self._slider: plain, self._python: "", self._shell: ""}
                 return
-            yield (shown and shown | {self._slider: plain}) | self._working.says(updating(engine.ahead))
+            shown = shown and shown | {self._slider: plain}
+            yield shown | self._working.says(updating(engine.ahead)) | self._larger.gone(session)
             started = time.perf_counter()
             request = state.request = Request(photograph, style, recipe)
             levels = level_strengths(recipe.strength, recipe.keep_levels, len(engine.prior.levels))
@@ -334,7 +356,7 @@ class Restyle:
         return state.photograph[1]
 
     def _saved(self, kind: str, session: Session) -> Path | Generator[Updates, Any, Path | None]:
-        return (self._animation if kind in ANIMATIONS else self._export)(kind, session)
+        return (self._export if kind == "style" else self._picture)(kind, session)
 
     def _export(self, kind: str, session: Session) -> Path:
         state = session.state(_State)
@@ -343,22 +365,20 @@ class Restyle:
         (photographs, *_), photograph = state.photograph
         return write(kind, photograph, state.request, self._engines.get(photographs.prior), session)
 
-    def _animation(self, kind: str, session: Session) -> Generator[Updates, Any, Path | None]:
-        """A file that moves. Its pictures are drawn for the first one."""
+    def _picture(self, kind: str, session: Session) -> Generator[Updates, Any, Path | None]:
+        """The restyled photo, or the path to it. It is made for the first file."""
         state = session.state(_State)
         with (yield session.queued(TAB)) as cancel:  # a photo that is being restyled comes first
-            request = state.request
-            if request is None:
-                raise ValueError("There is nothing to save yet. Add a photo and a style.")
-            if state.moving is None or state.moving[0] is not request:
+            request = state.to_save()
+            if (result := state.result(kind, request)) is None:
+                yield self._working.says("Making the file …", True)
                 engine = self._engines.get(request.recipe.prior)
                 result = yield from self._working.run(partial(make, kind, request, engine), cancel, engine, "faces")
                 if result is None:
                     return None
-                state.moving = request, result
-            _, result = state.moving
+                state.made[kind in ANIMATIONS] = request, result
         with (yield EXPORTS.request(session.id)):
-            yield self._working.says("Writing the animation …")
+            yield self._working.says("Writing the file …")
             (path,) = result.save(session.file(f"restyled.{kind}"))
             if state.request is request:  # else another one is being drawn
                 yield self._working.says(state.text)
@@ -366,10 +386,13 @@ class Restyle:
 
     def _large(self, session: Session) -> tuple[Engine, Image.Image, dict[str, str]]:
         """The restyled photo and the text of its file, to be enlarged."""
-        path = self._export("png", session)
-        photographs = session.evidence[PHOTOGRAPHS]
-        with Image.open(path) as image:
-            return self._engines.get(photographs.prior), image.convert("RGB"), read_png_metadata(path)
+        state = session.state(_State)
+        request, photograph = state.to_save(), state.to_save().photograph
+        check_size(*(round(side / photograph.scale) for side in photograph.image.size))
+        engine = self._engines.get(request.recipe.prior)
+        result = state.result("png", request) or make("png", request, engine)
+        (frames,) = result.pictures.values()
+        return engine, frames[-1], result.metadata
 
 
 def _count(images: Sequence[EvidenceImage]) -> int:

@@ -59,6 +59,7 @@ from .studio_moves import Moves
 from .studio_results import (
     DEFAULT,
     PAGE,
+    QUEUE,
     SHEET_SIDE,
     Request,
     Result,
@@ -75,7 +76,7 @@ from .studio_results import (
 OPENING, NOTHING = "paintings", "none"
 """The example set that the page opens with; its value in an address without images."""
 _MOST_LEVELS, _MOST_STATES = 8, 10
-_SAMPLES, _STRIP, _LARGE, _TAB = "samples", "strip", "large", "studio"
+_STRIP, _LARGE, _TAB = "strip", "large", "studio"
 _FACE = "face"
 """In an address: which sample is large, from 1, where it is another than the page would choose."""
 _FIRST = 13  # the sample of `static/opening.jpg` that is large: the first of `Result.best`
@@ -405,7 +406,7 @@ class Studio:
             return
         view.request = None
         session.cancel(_STRIP)  # its previews so far are kept
-        with (yield session.queued(_SAMPLES, newest=True)) as cancel:
+        with (yield session.queued(QUEUE, newest=True)) as cancel:
             view.result = None
             pictures, _, seconds = draw(request, engine, cancel, preview=True)
             yield self._shown(session, pictures, request, seconds)
@@ -416,7 +417,7 @@ class Studio:
         evidence, view = request.evidence, session.state(View)
         if not evidence.used or EXAMPLES in getattr(evidence[0].source.file, "parents", ()):  # they are read at once
             return
-        with (yield session.queued(_SAMPLES)) as cancel:
+        with (yield session.queued(QUEUE)) as cancel:
             if not session.busy(self._panel.panel) or evidence.images is view.early:
                 return
             view.early, view.result = evidence.images, None  # the page shows other samples now
@@ -463,7 +464,7 @@ class Studio:
 
     def _share(self, session: Session, data: dict) -> Iterator[Updates]:
         """The picture to share. An example set has an address; files of one's own are in none."""
-        with (yield session.queued(_SAMPLES)):  # samples that are still being drawn come first
+        with (yield session.queued(QUEUE)):  # samples that are still being drawn come first
             result = session.state(View).result
         answer = {"asked": data.get("asked")}  # an equal value would not reach the page
         if result is None:
@@ -491,7 +492,7 @@ class Studio:
             return
         view.open_tab = key
         request, engine = self._request(session, prior, values)
-        with (yield session.queued(_SAMPLES)) as cancel:
+        with (yield session.queued(QUEUE)) as cancel:
             view.request = request
             yield from self._fill(session, request, engine, cancel)
 
@@ -501,12 +502,12 @@ class Studio:
         view = session.state(View)
         if session.tab != _TAB:
             return
-        same = view.request == request and session.busy(_SAMPLES)
+        same = view.request == request and session.busy(QUEUE)
         view.request = request  # equal or not: the state depends on `auto` and `call`
         if same:
             return
         session.cancel(_STRIP)
-        with (yield session.queued(_SAMPLES, newest=True)) as cancel:
+        with (yield session.queued(QUEUE, newest=True)) as cancel:
             yield from self._fill(session, request, engine, cancel)
 
     def _fill(self, session: Session, request: Request, engine: Engine, cancel: CancelToken) -> Iterator[Updates]:
@@ -540,7 +541,7 @@ class Studio:
     def _fill_strip(self, session: Session, prior: str, *values: Any) -> Iterator[Updates]:
         """The previews for a drag, once the samples are ready, while nobody waits for anything else."""
         request, engine = self._request(session, prior, values)
-        if session.state(View).request != request or session.busy(_SAMPLES):
+        if session.state(View).request != request or session.busy(QUEUE):
             return  # another refresh runs, and this follows it too
         with (yield session.queued(_STRIP, newest=True)) as cancel:
             for value in session.state(Strip).missing(request, engine, cancel):

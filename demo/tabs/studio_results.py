@@ -44,6 +44,8 @@ from ..snippet import POSTERIOR_FILE, Step, command_line, evidence_files, python
 T = TypeVar("T")
 
 EVIDENCE, PRIOR = "evidence", "prior"
+QUEUE = "samples"
+"""Where requests for samples wait for each other."""
 PAGE = Sample.limited(n=int(SAMPLES.high))
 """The recipe within the page's bounds."""
 DEFAULT = Sample(method="local").filled()
@@ -335,7 +337,7 @@ def steps_of(request: Request) -> list[Step]:
 def result_of(session: Session) -> Result:
     result = session.state(View).result
     if result is None:
-        raise ValueError("The samples are still being drawn. Download them when they are ready.")
+        raise ValueError("The samples are still being drawn. Try again when they are ready.")
     return result
 
 

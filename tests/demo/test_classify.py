@@ -129,7 +129,8 @@ def test_digits_in_one_click_and_classes_are_removed_added_and_named(tab_page):
     # A removed class comes back empty.
     page.click("#classify-add")
     says(page, "#classify-1", "No examples yet")
-    assert page.input_value("#classify-1-name textarea") == "Class 2"
+    assert page.input_value("#classify-1-name textarea") == ""  # what is typed is the whole name
+    assert page.get_attribute("#classify-1-name textarea", "placeholder") == "Class 2"
     page.click("#classify-clear")
     says(page, STATUS, "at least two classes")
     assert slots.count() == 2 and page.is_disabled("#classify-0-remove")

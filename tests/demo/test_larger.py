@@ -60,6 +60,14 @@ def test_my_portrait_as_an_old_painting_large_in_four_taps(hand, served_small, t
     assert load_image(path).size == (960, 960) and hand.taps == 4
     assert read_png_metadata(path).items() >= {"recipe": "restyle", "strength": "0.6"}.items()
     says(page, "#restyle-larger-status", "960 × 960 pixels")
+    Image.open(portrait).resize((600, 600)).save(portrait)
+    page.set_input_files("#restyle-files input", portrait)
+    page.wait_for_function("!document.querySelector('#restyle-larger-status').innerText.trim()")  # of another photo
+    says(page, "#restyle-status", "1 face in")
+    page.click("#restyle-larger")
+    page.locator(".toast-body", has_text="600 × 600 pixels already").wait_for()
+    page.wait_for_function("!document.querySelector('#restyle-larger-status').innerText.trim()")
+    assert not page.is_visible("#restyle-larger-stop")
 
 
 def test_where_it_is_not_installed_it_is_off_and_says_how_to_install_it(page, served):

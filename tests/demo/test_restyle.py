@@ -16,7 +16,7 @@ from demo.examples import PHOTOGRAPH
 from demo.painting import mask_of, paintable
 from demo.server.state import Session
 from demo.snippet import command_line, python_code
-from demo.tabs.restyle import Photograph, Request, _likeness, steps_of, write
+from demo.tabs.restyle import Photograph, Request, _likeness, make, steps_of, write
 from demo.tabs.restyle import Restyle as RestyleTab
 from transflow_core.engine import Engine
 from transflow_core.evidence import Source
@@ -77,6 +77,7 @@ def test_the_tab_opens_on_a_worked_example_which_follows_the_slider(
     assert read_png_metadata(path)["strength"] == "0.95"
     runs, run = [], Engine.run
     monkeypatch.setattr(Engine, "run", lambda engine, *given, **how: runs.append(given) or run(engine, *given, **how))
+    assert saved(page, "#restyle-get-png", tmp_path).stat().st_size > 1000 and not runs  # it was made already
     page.click("#restyle-save > button")
     for kind in ("webp", "mp4"):
         file = saved(page, f"#restyle-get-{kind}", tmp_path)
@@ -190,7 +191,7 @@ def test_the_code_makes_the_same_picture(engines, checkout, painted):
     engine, photograph, request = request_of(engines, checkout, recipe, mask if painted else None)
     if painted:
         write("mask", photograph, None, engine, Session("a")).rename("mask.png")
-    expected = load_image(write("png", photograph, request, engine, Session("a")))
+    expected = load_image(make("png", request, engine).save("expected.png")[0])
     engine.prior.save(TINY)
     for _ in codes_run(steps_of(request)):
         assert same("restyled.png", expected)
@@ -210,6 +211,6 @@ def test_a_style_that_files_do_not_describe_is_a_file_to_download(engines, tmp_p
 
 def test_what_is_missing_is_named(engines, tmp_path):
     engine, photograph, request = request_of(engines, tmp_path, Restyle())
-    for kind, asked, text in (("mask", request, "Paint over something"), ("png", None, "Choose a style")):
+    for kind, asked, text in (("mask", request, "Paint over something"), ("style", None, "Choose a style")):
         with pytest.raises(ValueError, match=text):
             write(kind, photograph, asked, engine, Session("d"))

