@@ -113,6 +113,11 @@ def excess(ranges: Tensor, seen: Tensor) -> Tensor:
     return beyond.nan_to_num(0.0).amax(1).clamp_min(0)
 
 
+def exporting() -> bool:
+    """Whether this is no computation: a graph is made of what is computed."""
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+
+
 class MixedPrecision(nn.Module):
     """A net inside a flow, whose convolutions compute in `compute_dtype`; None is float32, as all of a flow's own."""
 

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Guard, excess
+from .base import Guard, excess, exporting
 from .glow import Level, Step
 from .layers import Conv3x3, CouplingNet, InvertibleConv1x1, innermost_channels
 from .wavelet import DetailFlow, TrainableFlow, WaveletGlow, unrolled
@@ -131,11 +131,6 @@ def _changed(module: M, **parts: Any) -> M:
     return changed
 
 
-def exporting() -> bool:
-    """Whether this is no computation: a graph is made of what is computed."""
-    return torch.compiler.is_exporting() or torch.jit.is_tracing()
-
-
 class _InPieces:
     """A level of fused steps that takes a few images at a time."""
 
@@ -180,33 +175,21 @@ class _FusedStep:
         self._weight, self._bias = weight[:, :, None, None], weight @ bias
         self._inverse, self._inverse_bias = torch.linalg.inv(exact).to(weight)[:, :, None, None], -bias
         self.net = _FusedNet(cast(CouplingNet, step.coupling.net), side, nets)
-        self._coupling = _changed(step.coupling, net=self.net)
+        self._coupling = _changed(step.coupling, net=self.net, in_place=True)
 
     def __call__(self, x: Tensor, context: Tensor | None, guard: Guard | None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (y, log_det)."""
-        x = F.conv2d(x, self._weight, self._bias)
-        a, b = self._coupling.halves(x)
-        t, log_s = self._coupling.shift_and_log_scale(a, context)
-        x = self._joined(x, a, b, self._coupling.changed(b, t, log_s))
+        x, log_det = self._coupling.forward(F.conv2d(x, self._weight, self._bias), context)
         if guard is not None:
             guard.note(x)
-        return x, self._log_det + log_s.sum((1, 2, 3))
+        return x, self._log_det + log_det
 
     def inverse(self, y: Tensor, context: Tensor | None, guard: Guard | None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W), which is written over, -> (x, log_det)."""
         if guard is not None:
             guard.check(y)
-        a, b = self._coupling.halves(y)
-        t, log_s = self._coupling.shift_and_log_scale(a, context)
-        y = self._joined(y, a, b, self._coupling.restored(b, t, log_s))
-        return F.conv2d(y, self._inverse, self._inverse_bias), -self._log_det - log_s.sum((1, 2, 3))
-
-    def _joined(self, x: Tensor, a: Tensor, b: Tensor, changed: Tensor) -> Tensor:
-        """x, which is written over, with its half b changed."""
-        if exporting():  # a graph has no such thing
-            return self._coupling.joined(a, changed)
-        b.copy_(changed)
-        return x
+        y, log_det = self._coupling.inverse(y, context)
+        return F.conv2d(y, self._inverse, self._inverse_bias), log_det - self._log_det
 
 
 class _FusedNet:

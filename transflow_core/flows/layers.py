@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from .base import KNOWN_ALONE, MixedPrecision, number
+from .base import KNOWN_ALONE, MixedPrecision, exporting, number
 
 
 class ActNorm(nn.Module):
@@ -230,7 +230,8 @@ class Coupling(nn.Module):
 
     Affine: `a, b = halves(x)`; `t, r = halves(net(a))`; `log s = how.log_scale(r)`; `y = [a, (b + t) * s]`.
     Additive coupling has no r: `y = [a, b + net(a)]`. The log-determinant is `sum(log s)`. With a context, the net
-    reads it beside a; it is the condition of the density, and nothing flows back to it.
+    reads it beside a; it is the condition of the density, and nothing flows back to it. What is `in_place` writes over
+    its input.
 
     References:
         | Density estimation using Real NVP (Dinh et al., 2017)
@@ -239,41 +240,33 @@ class Coupling(nn.Module):
 
     def __init__(self, net: nn.Module, how: CouplingConfig) -> None:
         super().__init__()
-        self.net, self.how = net, how
-
-    def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(what the net reads, what changes)."""
-        first, second = x.chunk(2, 1)
-        return (second, first) if self.how.transforms == "first" else (first, second)
-
-    def shift_and_log_scale(self, a: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """t and log s, of what the net reads; log s of an additive coupling is 0, (n, 1, 1, 1)."""
-        h = self.net(a, context).float()
-        if self.how.kind == "additive":
-            return h, h.new_zeros(h.shape[0], 1, 1, 1)
-        t, r = h.chunk(2, 1)
-        return t, self.how.log_scale(r)
-
-    def changed(self, b: Tensor, t: Tensor, log_s: Tensor) -> Tensor:
-        """What the other half becomes."""
-        return b * log_s.exp() + t if self.how.order == "scale-first" else (b + t) * log_s.exp()
-
-    def restored(self, b: Tensor, t: Tensor, log_s: Tensor) -> Tensor:
-        """The inverse of `changed`."""
-        return (b - t) * (-log_s).exp() if self.how.order == "scale-first" else b * (-log_s).exp() - t
+        self.net, self.how, self.in_place = net, how, False
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (y, log_det)."""
-        a, b = self.halves(x)
-        t, log_s = self.shift_and_log_scale(a, context)
-        return self.joined(a, self.changed(b, t, log_s)), log_s.sum((1, 2, 3))
+        a, b, t, log_s = self._read(x, context)
+        y = b * log_s.exp() + t if self.how.order == "scale-first" else (b + t) * log_s.exp()
+        return self._joined(x, a, b, y), log_s.sum((1, 2, 3))
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (x, log_det)."""
-        a, b = self.halves(y)
-        t, log_s = self.shift_and_log_scale(a, context)
-        return self.joined(a, self.restored(b, t, log_s)), -log_s.sum((1, 2, 3))
+        a, b, t, log_s = self._read(y, context)
+        x = (b - t) * (-log_s).exp() if self.how.order == "scale-first" else b * (-log_s).exp() - t
+        return self._joined(y, a, b, x), -log_s.sum((1, 2, 3))
 
-    def joined(self, a: Tensor, b: Tensor) -> Tensor:
-        """The inverse of `halves`."""
-        return torch.cat([b, a] if self.how.transforms == "first" else [a, b], 1)
+    def _read(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the net reads, what changes, t and log s; log s of an additive coupling is 0, (n, 1, 1, 1)."""
+        first, second = x.chunk(2, 1)
+        a, b = (second, first) if self.how.transforms == "first" else (first, second)
+        h = self.net(a, context).float()
+        if self.how.kind == "additive":
+            return a, b, h, h.new_zeros(h.shape[0], 1, 1, 1)
+        t, r = h.chunk(2, 1)
+        return a, b, t, self.how.log_scale(r)
+
+    def _joined(self, x: Tensor, a: Tensor, b: Tensor, changed: Tensor) -> Tensor:
+        """x with its half b changed; the inverse of halves."""
+        if self.in_place and not exporting():  # a graph has no such thing
+            b.copy_(changed)
+            return x
+        return torch.cat([changed, a] if self.how.transforms == "first" else [a, changed], 1)
