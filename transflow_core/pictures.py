@@ -30,7 +30,7 @@ from .faces.models import Landmarks, load_detectors
 from .images import ImageError, load_image
 from .images.reading import MAX_PIXELS, image_errors, load_decoders, name_of, open_image, read_source
 from .runtime.sandbox import gaps, limit_growth, lock
-from .runtime.worker import Worker, python_path
+from .runtime.worker import Worker
 
 _log = logging.getLogger(__name__)
 _PREVIEW = 480
@@ -241,6 +241,8 @@ class _Child(Worker):
             timer.cancel()
 
     def _started(self) -> subprocess.Popen[bytes]:
+        # It finds this package, in a checkout say.
+        places = [str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         # Not by multiprocessing, whose child would run the main module again: the page's builds the page.
         process = subprocess.Popen(
             [sys.executable, "-c", f"from {__name__} import serve; serve({self._quick})"],
@@ -248,7 +250,7 @@ class _Child(Worker):
             stdout=subprocess.PIPE,
             # No secrets of the host; and no thread of numpy's, since one that is there before the lock would escape it.
             env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-            | {"PYTHONPATH": python_path(), "OPENBLAS_NUM_THREADS": "1"},
+            | {"PYTHONPATH": os.pathsep.join(places), "OPENBLAS_NUM_THREADS": "1"},
         )
         self._ended = weakref.finalize(self, _end, process)
         return process

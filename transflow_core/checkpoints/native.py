@@ -105,7 +105,10 @@ def load_native(path: str | Path, image_size: int | None = None) -> Checkpoint:
             words = {key: value for key, value in header.items() if key not in ("config", "typicality", "format")}
             _check_format(config, path.name)
             shape, prefix, coarser = read_config(config), "", _SIZES.validate_python(config.pop("sizes", {}))
-            parts = {side: _part(shape, side) for side in coarser}
+            # Of each size: its flow, and what the names of its tensors begin with.
+            parts = {part.image_size: (part, depth * "base.") for depth, part in enumerate(unrolled(shape))}
+            if unknown := coarser.keys() - parts.keys():
+                raise ValueError(f"the flow has no level of {min(unknown)} pixels")
             if image_size not in (None, shape.image_size):
                 if image_size not in coarser:
                     sides = ", ".join(map(str, (shape.image_size, *coarser)))
@@ -231,14 +234,6 @@ def _check_format(config: Mapping[str, Any], where: str) -> None:
             f"{where}: this version cannot read flows with bounded layers or symmetric details. "
             f"Version {_LAST_WITH_RETIRED} is the last that can"
         )
-
-
-def _part(config: FlowConfig, image_size: int) -> tuple[FlowConfig, str]:
-    """The flow of a coarser size, and what the names of its tensors begin with. ValueError if there is none."""
-    for depth, part in enumerate(unrolled(config)):
-        if part.image_size == image_size:
-            return part, depth * "base."
-    raise ValueError(f"the flow has no level of {image_size} pixels")
 
 
 def _weights(tensors: Any, name: str) -> Tensor:

@@ -31,11 +31,12 @@ class Work:
         result: what `--json` prints in the end.
         live: whether a progress bar is shown.
         speaks: False where another process of the same run prints.
+        skipped: how many files cannot be used.
     """
 
     def __init__(self, as_json: bool, bar: Progress) -> None:
         self.as_json, self._bar = as_json, bar
-        self.live, self.speaks, self._skipped = not bar.disable, True, 0
+        self.live, self.speaks, self.skipped = not bar.disable, True, 0
         self.result: dict[str, Any] = {}
         self._task = bar.add_task("loading", total=None)
 
@@ -54,22 +55,9 @@ class Work:
 
     def read(self, name: str, summary: str, problem: str | None) -> None:
         """Report what happened to a file, and whether it cannot be used."""
-        self._skipped += problem is not None
+        self.skipped += problem is not None
         if summary:
             self.say(f"{name}: {summary}")
-
-    def read_others(self, paths: Iterable[Path]) -> None:
-        """Report what in folders has no image's name; only a text is surely none that was left out."""
-        from ..images.files import find_others
-
-        for other, is_text in find_others(paths):
-            why = "this is a text file" if is_text else "this is not the name of an image"
-            self.read(other.name, f"skipped: {why}.", None if is_text else why)
-
-    def check_skipped(self, strict: bool) -> None:
-        """Raises ValueError where each file must be used, and one was not."""
-        if strict and self._skipped:
-            raise ValueError(f"--strict: {self._skipped} of the files could not be used, so nothing is written")
 
     def check_output(self, path: Path, given: Iterable[Path | None] = (), folder: bool = False) -> None:
         """Raises ValueError where nothing can be written, before it is computed. A folder that is missing is made.
@@ -178,7 +166,8 @@ def run_recipe(
             work.read(one["name"], summary, one["problem"])
         for line in result.lines:
             work.say(line)
-        work.check_skipped(strict)
+        if strict and work.skipped:
+            raise ValueError(f"--strict: {work.skipped} of the files could not be used, so nothing is written")
         for path in result.save(output) if output is not None else ():
             work.wrote(path)
         work.result |= result.facts
@@ -199,10 +188,12 @@ def _listed(given: Any) -> list[Path]:
 def _files(work: Work, model: type[Recipe], name: str, given: Any, output: Path | None) -> Any:
     """Paths as an engine takes them: the images in folders, but what an earlier run wrote there; classes by the names
     of their folders."""
-    from ..images import find_images
+    from ..images.files import find_images, find_others
 
     paths = _listed(given)
-    work.read_others(paths)
+    for other, is_text in find_others(paths):  # only a text is surely no image that was left out
+        why = "this is a text file" if is_text else "this is not the name of an image"
+        work.read(other.name, f"skipped: {why}.", None if is_text else why)
     ships = set(map(Path, shipped_examples()))
     paths = [ASSETS / "examples" / path if path in ships and not path.exists() else path for path in paths]
     if model.inputs[name].kind == "masks":  # one mask may be given for several images

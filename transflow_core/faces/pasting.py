@@ -1,7 +1,5 @@
 """The way back of `align`: a change in a face, put into the whole picture without a seam."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

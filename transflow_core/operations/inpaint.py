@@ -1,7 +1,5 @@
 """Ignore a part of an image, or remove something from a photograph: what the rest makes likely is drawn there."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Unpack

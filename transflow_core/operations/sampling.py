@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Unpack
+from typing import Any, TypeVar, Unpack
 
 import torch
 from PIL import Image
@@ -24,6 +24,7 @@ from ..recipes import Interpolate, Method, Sample, Sweep, within
 from .call import Call, Result
 from .inpaint import ignore, masks_in_frames
 
+M = TypeVar("M", bound=Method)
 _OWN = {"local": "likeness", "bootstrap": "images_per_sample", "posterior": "lam_ratio"}
 """The number that a sweep of each method changes."""
 _SWEEP_RATIOS = (0.05, 0.2, 0.3, 0.5, 0.7, 1.0, 3.0)
@@ -39,17 +40,11 @@ _AT_ONCE = 128
 """Samples that are drawn at once: with their latents, more fill the memory. One of celeba256 takes seven megabytes."""
 
 
-class Conditioned(NamedTuple):
-    """Evidence with its posterior, and the recipe with the numbers of its method."""
+def conditioned(call: Call, evidence: Evidence, recipe: M) -> tuple[Posterior, M, dict[str, Any], tuple[str, ...]]:
+    """The posterior of evidence, the recipe with the numbers of its method, and facts and lines of both.
 
-    posterior: Posterior
-    recipe: Any
-    facts: dict[str, Any]
-    lines: tuple[str, ...]
-
-
-def conditioned(call: Call, evidence: Evidence, recipe: Method) -> Conditioned:
-    """The posterior of evidence, and how it is drawn. Raises ValueError for another number of levels."""
+    Raises ValueError for another number of levels.
+    """
     posterior, levels = evidence.posterior(), len(call.engine.prior.levels)
     recipe, reason = resolve(recipe, posterior, call.engine.looks)
     if isinstance(recipe.lam_ratio, tuple) and len(recipe.lam_ratio) != levels:
@@ -60,7 +55,7 @@ def conditioned(call: Call, evidence: Evidence, recipe: Method) -> Conditioned:
     facts = {"m": posterior.m, "reason": reason, "evidence": evidence.to_dicts()}
     numbers = [f"{name} {value}" for name, value in recipe.choices.texts().items() if name != "method"]
     line = f"{counted(posterior.m, len(evidence.used))}; method {recipe.method}, {', '.join(numbers)}. {reason}"
-    return Conditioned(posterior, recipe, facts, (line,))
+    return posterior, recipe, facts, (line,)
 
 
 def counted(m: float, images: int = 0) -> str:

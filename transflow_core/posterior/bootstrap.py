@@ -99,9 +99,10 @@ def dirichlet_weights(shares: Tensor, count: float, images_per_sample: float, no
         images_per_sample: k ≥ 1; more than m is m.
         noise: (n, p) standard normal. The gamma quantile function makes it weights that are continuous in k.
     """
-    total = _concentration(count, images_per_sample)
-    if total is None:
+    left = 1 - images_per_sample / count
+    if left < 1e-6:  # all images, to less than anyone could see
         return shares.expand_as(noise)
+    total = (images_per_sample - 1) / left  # αm
     if total == 0:
         return torch.nn.functional.one_hot(one_image(shares, noise), len(shares)).to(shares)
     log_u = torch.special.log_ndtr(noise)
@@ -114,12 +115,6 @@ def one_image(shares: Tensor, noise: Tensor) -> Tensor:
     It is the limit of gamma variates of vanishing shape, where α log x → log u: the largest takes all.
     """
     return (torch.special.log_ndtr(noise) / shares).argmax(1)
-
-
-def _concentration(count: float, images_per_sample: float) -> float | None:
-    """A = αm, 0 at k = 1; None stands for infinity, where k is all images, to less than anyone could see."""
-    left = 1 - images_per_sample / count
-    return None if left < 1e-6 else (images_per_sample - 1) / left
 
 
 def _log_gamma_quantile(log_u: Tensor, alpha: Tensor) -> Tensor:

@@ -4,13 +4,11 @@ import contextlib
 import contextvars
 import functools
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 Priority = Literal["now", "background", "idle"]
@@ -31,11 +29,6 @@ _client: contextvars.ContextVar[tuple[Hashable, ...]] = contextvars.ContextVar("
 
 class Cancelled(Exception):
     """The user cancelled, asked for something newer, or left."""
-
-
-def python_path() -> str:
-    """The PYTHONPATH of another process of this program, so that it finds this package, in a checkout say."""
-    return os.pathsep.join([str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 @contextlib.contextmanager
