@@ -107,7 +107,7 @@ def main() -> None:
     theirs = normflows_glow(CONFIG, first).eval()
     flow = build_flow(CONFIG, torch.Generator().manual_seed(0))
     initialise(flow, first)
-    flow = place(flow, torch.device("cpu"))
+    place(flow, torch.device("cpu"))
     form = GuardedFlow(flow)
     if given.profile:
         with torch.inference_mode():

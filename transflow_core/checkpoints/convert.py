@@ -12,7 +12,7 @@ from .graph import read_graph
 from .layouts import LAYOUTS, OPENAI, Layout
 from .native import Checkpoint, load_native, native_fingerprint
 from .settings import resolve
-from .tensors import LARGEST_HEADER, CheckpointError, Tensors, guarded, kind_of, open_tensors
+from .tensors import LARGEST_HEADER, READERS, CheckpointError, Tensors, guarded, kind_of
 
 
 @torch.inference_mode(False)  # see load_native
@@ -63,7 +63,8 @@ def _layout_of(names: set[str]) -> Layout | None:
 
 
 def _match(path: Path, kind: str) -> tuple[Layout, Tensors]:
-    states = open_tensors(path, kind)
+    with guarded(path, kind):
+        states = READERS[kind](path)
     for tensors in states:
         if layout := _layout_of(set(tensors.state)):
             return layout, tensors

@@ -90,7 +90,7 @@ class Tensors:
 
 
 def kind_of(path: Path, any_format: bool = True) -> str:
-    """How a file stores its tensors, by its first bytes: a key of `_READERS`, "native folder" or "graph".
+    """How a file stores its tensors, by its first bytes: a key of `READERS`, "native folder" or "graph".
 
     Raises FileNotFoundError if there is none, CheckpointError for another kind, or no safetensors and not `any_format`.
     """
@@ -117,15 +117,6 @@ def kind_of(path: Path, any_format: bool = True) -> str:
         f"{path.name}: not a checkpoint. Expected a native .safetensors file, a PyTorch pickle (.pt, .pth, .pkg), a "
         "NumPy archive (.npz) or a frozen TensorFlow graph (.pb)"
     )
-
-
-def open_tensors(path: Path, kind: str) -> list[Tensors]:
-    """The dictionaries of tensors that a file of this kind (see `kind_of`) holds, the outermost first.
-
-    Raises CheckpointError.
-    """
-    with guarded(path, kind):
-        return _READERS[kind](path)
 
 
 def _torch_pickle(path: Path) -> list[Tensors]:
@@ -167,8 +158,9 @@ def _safetensors(path: Path) -> list[Tensors]:
     return [Tensors(state, path.name)]
 
 
-_READERS: dict[str, Callable[[Path], list[Tensors]]] = {
+READERS: dict[str, Callable[[Path], list[Tensors]]] = {
     "PyTorch pickle": _torch_pickle,
     "NumPy archive": _numpy_archive,
     "safetensors": _safetensors,
 }
+"""What reads the dictionaries of tensors that a file of a kind holds, the outermost first. Call it within `guarded`."""

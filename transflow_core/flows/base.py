@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import torch
 from pydantic import ConfigDict, Field, ValidationError
@@ -145,15 +145,11 @@ def channels_last(flow: nn.Module) -> None:
             module.channels_last()
 
 
-F = TypeVar("F", bound=Flow)
-
-
-def place(flow: F, device: torch.device) -> F:
-    """Move a flow, freeze it and lay it out for speed, in place; returns it. No number changes."""
+def place(flow: Flow, device: torch.device) -> None:
+    """Move a flow, freeze it and lay it out for speed, in place. No number changes."""
     if isinstance(flow, nn.Module):
         channels_last(flow)
         flow.to(device).requires_grad_(False).eval()
-    return flow
 
 
 def device_of(flow: Flow) -> torch.device:

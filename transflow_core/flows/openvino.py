@@ -34,7 +34,7 @@ class OpenVinoFlow(GuardedFlow):
     """A `GuardedFlow`. With `fast` it computes in bfloat16, all of it: for previews alone.
 
     `fingerprint` is that of the weights. Where means are known, torch computes, and so it does where means are encoded,
-    and in `low_pass`: graphs are made of that.
+    and in `forward`, `inverse` and `low_pass`: graphs are made of that.
     """
 
     def __init__(self, flow: TrainableFlow, fingerprint: str, fast: bool) -> None:
@@ -45,20 +45,12 @@ class OpenVinoFlow(GuardedFlow):
         self._graphs: dict[str, Any] = {}
         self._lock = threading.Lock()
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (n, C, S, S) -> (z (n, D), log_det (n,))."""
-        return self.noted_forward(x)[:2]
-
     def noted_forward(self, x: Tensor, times: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """See `GuardedFlow.noted_forward`."""
         if times:
             return super().noted_forward(x, times)
         z, log_det, ranges = self._run("encode", Encode(self), x)
         return z, log_det, ranges
-
-    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents (n, D) -> (images (n, C, S, S), nan: no density is computed)."""
-        return self.decode_and_see(z)[0], z.new_full((len(z),), torch.nan)
 
     def decode(
         self, z: Tensor, ranges: Tensor | None = None, times: int = 0, known: Tensor | None = None
