@@ -148,14 +148,7 @@ def agent(served):
         )
 
 
-def test_an_agent_that_hangs_up_ends_its_call(agent, hold):
-    held = hold("faces")
-    with agent(1).stream("POST", "/gradio_api/mcp/", json=asked(1, images=[picture("red")])):
-        assert held.begun.wait(TIMEOUT)
-    assert held.cancelled.wait(TIMEOUT)
-
-
-def test_an_agent_that_hangs_up_at_once_or_while_it_waits_is_forgotten(agent, hold, served, monkeypatch):
+def test_an_agent_that_hangs_up_while_it_works_or_waits_or_at_once_is_forgotten(agent, hold, served, monkeypatch):
     monkeypatch.setattr(admission.AGENTS, "each", 1)
     held, request = hold("faces"), json.dumps(asked(1, images=[picture("red")])).encode()
     address = urlsplit(served)
@@ -174,6 +167,7 @@ def test_an_agent_that_hangs_up_at_once_or_while_it_waits_is_forgotten(agent, ho
         for line in waiting:
             line.close()
         waited(lambda: len(admission.AGENTS._requests) == 1)
+    assert held.cancelled.wait(TIMEOUT)
     waited(lambda: not admission.AGENTS._requests and not admission.API._requests)
     monkeypatch.setattr(admission.AGENTS, "each", 4)
     for seconds in (0, 0.005, 0.01, 0.02, 0.04):  # before its call has begun, and after

@@ -33,24 +33,18 @@ FACE = EXAMPLES / "sepia" / "sepia_00.png"
 JSON = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
 
 
-def test_an_address_that_is_not_this_machines_is_told(engines):
-    with pytest.raises(SystemExit, match=r"no address 192\.0\.2\.1\."):
-        launch(build(engines, first_prior=TINY), prevent_thread_lock=True, quiet=True, server_name="192.0.2.1")
-
-
-def test_an_address_of_the_variable_is_named_too(engines, monkeypatch):
-    monkeypatch.setenv("GRADIO_SERVER_NAME", "192.0.2.1")
-    with pytest.raises(SystemExit, match=r"no address 192\.0\.2\.1\. .* GRADIO_SERVER_NAME"):
-        launch(build(engines, first_prior=TINY), prevent_thread_lock=True, quiet=True)
-
-
 @pytest.mark.parametrize("by", ["option", "variable"])
-def test_a_port_that_is_taken_is_told_and_no_other_one_is_taken(by, engines, monkeypatch):
+@pytest.mark.parametrize("name", ["server_name", "server_port"])
+def test_an_address_or_a_port_that_cannot_be_had_is_told_and_no_other_one_is_taken(name, by, engines, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        monkeypatch.setenv("GRADIO_SERVER_PORT", str(port if by == "variable" else port + 1))
-        how = {"server_port": port} if by == "option" else {}
-        with pytest.raises(SystemExit, match=f"port {port} is taken"):
+        wrong, fine, message = {
+            "server_name": ("192.0.2.1", "127.0.0.1", r"no address 192\.0\.2\.1\. .* GRADIO_SERVER_NAME"),
+            "server_port": (port, port + 1, f"port {port} is taken"),
+        }[name]
+        monkeypatch.setenv(f"GRADIO_{name.upper()}", str(wrong if by == "variable" else fine))
+        how = {name: wrong} if by == "option" else {}
+        with pytest.raises(SystemExit, match=message):
             launch(build(engines, first_prior=TINY), prevent_thread_lock=True, quiet=True, **how)
 
 

@@ -81,14 +81,6 @@ def test_events_of_a_page_begin_by_their_numbers(come, begun, seconds, monkeypat
     assert order == begun
 
 
-def test_only_so_many_sessions_are_kept(monkeypatch):
-    monkeypatch.setattr(sessions, "_MOST", 3)
-    first, second, _ = (session(name) for name in "012")
-    assert session("0") is first  # used again: the second is now the oldest
-    session("3")
-    assert session("0") is first and session("1") is not second
-
-
 def test_new_sessions_of_one_address_close_no_others(monkeypatch):
     monkeypatch.setattr(sessions, "_MOST", 5)
     others = [session(str(index), f"9.9.9.{index}") for index in range(3)]
