@@ -20,13 +20,3 @@ const open = () => {  // on a busy machine the button is there before it does an
   requestAnimationFrame(open);
 };
 if (wanted) open();
-// The page makes room for the panel at once, and none where it comes from below: our style sheet does not reach what
-// lies around it.
-const below = matchMedia('(max-width: 1050px)');
-const room = () => {
-  const page = document.querySelector('.sidebar-parent');
-  if (page) Object.assign(page.style, {transition: 'none', paddingRight: below.matches ? '0' : ''});
-  else requestAnimationFrame(room);
-};
-room();
-below.addEventListener('change', room);
