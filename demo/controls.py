@@ -371,6 +371,10 @@ class Working:
         "working" alone, which the page takes away where the line breaks (`stream.js`)."""
         return {self.output: f'<span class="working">{text}</span>' if running else text}
 
+    def clear(self, session: Session) -> Updates:
+        """No words about what is gone, while nothing runs."""
+        return {} if session.busy(self.part) else self.says("")
+
     def run(
         self, work: Callable[..., T], cancel: CancelToken, engine: Engine, what: str
     ) -> Generator[Updates, None, T | None]:
@@ -395,6 +399,9 @@ class Working:
                 if cancel.by_user:  # a newer request has a status of its own
                     yield self.says(f"Stopped after {done} of {total} {what}.")
                 return None
+            except Exception:  # its message is shown apart
+                yield self.says("")
+                raise
 
 
 ANIMATIONS = {"gif": "Save GIF", "webp": "Save WebP", **({"mp4": "Save video (MP4)"} if writes_mp4() else {})}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -15,9 +14,12 @@ from transflow_core.images.output import save_png
 from transflow_core.operations.enlarging import FACTS, INSTALL, can_enlarge, enlarge_picture
 
 from ..controls import Working, send
+from ..server.admission import CancelToken
 from ..server.events import Updates, on
 from ..server.state import Session
 
+Picture = Callable[[CancelToken], tuple[Image.Image, dict[str, str]]]
+"""Makes a picture and the text of its file."""
 LABEL = "Four times larger"
 OFF = f"<p>Four times larger: off. The operator of this server can switch it on by <code>{INSTALL}</code></p>"
 """The text in the place of the button where it is not installed, as HTML."""
@@ -27,7 +29,7 @@ class Larger:
     """Build a button that enlarges a picture inside the current Blocks. The browser downloads the file then.
 
     Args:
-        of: the picture, its model and the text of its file. Raises ValueError while there is none.
+        of: the model of the picture, and what makes it. Raises ValueError while there is none.
         part: prefix of the ids of its components.
         working: shows the progress; its own by default.
         options: as for gr.Button.
@@ -35,42 +37,37 @@ class Larger:
     Attributes:
         name: of the file in the visitor's folder.
         made: when it was written.
-        says: its line of status.
+        working: shows the progress.
     """
 
     def __init__(
         self,
-        of: Callable[[Session], tuple[Engine, Image.Image, dict[str, str]]],
+        of: Callable[[Session], tuple[Engine, Picture]],
         part: str,
         working: Working | None = None,
         **options: Any,
     ) -> None:
         self._of, self.name = of, f"{part}_large.png"
         button = gr.Button(LABEL, elem_id=f"{part}-larger", interactive=can_enlarge(), **options)
-        self._working = working = working or Working(f"{part}-larger")
-        self.says = working.output
+        self.working = working = working or Working(f"{part}-larger")
         self._file = gr.DownloadButton(visible="hidden", elem_id=f"{part}-larger-file")
         self.made = on(button.click, self._run, (), [working.output, self._file])
         send(self.made, self._file)
 
-    def gone(self, session: Session) -> Updates:
-        """No words about an earlier picture."""
-        return {} if session.busy(self._working.part) else self._working.says("")
-
     def _run(self, session: Session) -> Iterator[Updates]:
-        with (yield session.queued(self._working.part, newest=True)) as cancel:
-            started = time.perf_counter()
-            yield self._working.says("Enlarging …", True) | {self._file: None}
-            try:
-                engine, image, facts = self._of(session)
-                picture = yield from self._working.run(partial(enlarge_picture, engine, image), cancel, engine, "parts")
-            except ValueError:  # its message is shown apart
-                yield self._working.says("")
-                raise
-            if picture is None:
+        with (yield session.queued(self.working.part, newest=True)) as cancel:
+            started, (engine, make) = time.perf_counter(), self._of(session)
+            yield self.working.says("Enlarging …", True) | {self._file: None}
+
+            def large(**how: Any) -> tuple[Image.Image, dict[str, str]]:
+                image, facts = make(cancel)
+                return enlarge_picture(engine, image, **how), facts | FACTS
+
+            made = yield from self.working.run(large, cancel, engine, "parts")
+            if made is None:
                 return
-            path = session.file(self.name)
-            save_png(picture, part := path.with_suffix(".part"), metadata=facts | FACTS)
+            (picture, facts), path = made, session.file(self.name)
+            save_png(picture, part := path.with_suffix(".part"), metadata=facts)
             part.replace(path)  # it is whole, whoever reads it
             text = f"{picture.width} × {picture.height} pixels in {time.perf_counter() - started:.0f} s. "
-            yield self._working.says(f"{text}The finest detail is invented.") | {self._file: str(path)}
+            yield self.working.says(f"{text}The finest detail is invented.") | {self._file: str(path)}

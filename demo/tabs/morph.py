@@ -58,7 +58,7 @@ class Morph:
 
     def gone(self, session: Session) -> Updates:
         """Hide what was made from other samples than those that are shown, and the words about it."""
-        state, says = session.state(_State), {} if session.busy(_PART) else self.working.says("")
+        state, says = session.state(_State), self.working.clear(session)
         if state.made is None:
             return says
         state.made = None

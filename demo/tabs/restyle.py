@@ -49,7 +49,7 @@ from ..server.errors import warn
 from ..server.events import Updates, new_signal, on
 from ..server.state import Session
 from ..snippet import MASK_FILE, POSTERIOR_FILE, Step, command_line, evidence_files, file_of, python_code
-from .larger import OFF, Larger, can_enlarge
+from .larger import OFF, Larger, Picture, can_enlarge
 
 TAB, PHOTOGRAPHS = "restyle", "photographs"
 _EXPORTS = {
@@ -207,7 +207,7 @@ class Restyle:
         with gr.Accordion("Save as", open=False, elem_id="restyle-save"):
             downloads(_EXPORTS, self._saved, prefix="restyle", outputs=says)
             with gr.Row():
-                self._larger = Larger(self._large, "restyle", size="sm", scale=0)
+                self._larger = Larger(self._large, "restyle", size="sm", scale=0).working
             if not can_enlarge():
                 gr.HTML(OFF, elem_classes="status", label="Four times larger")
         with gr.Accordion("More", open=False, elem_id="restyle-more"):
@@ -232,7 +232,7 @@ class Restyle:
             self._strength.release,
             *(one.change for name, one in self._numbers.items() if name != "strength"),  # type: ignore[attr-defined]
         ]
-        shown = [self._slider, self._working.output, self._larger.says, self._paint, self._python, self._shell]
+        shown = [self._slider, self._working.output, self._larger.output, self._paint, self._python, self._shell]
         on(changed, self._run, [prior, self._which, *self._numbers.values()], shown)
         on([self._panel.examples.select, self._paint.edit], None, js=_SHOW_JS)
 
@@ -318,7 +318,7 @@ class Restyle:
                 yield shown | says | {self._slider: plain, self._python: "", self._shell: ""}
                 return
             shown = shown and shown | {self._slider: plain}
-            yield shown | self._working.says(updating(engine.ahead)) | self._larger.gone(session)
+            yield shown | self._working.says(updating(engine.ahead)) | self._larger.clear(session)
             started = time.perf_counter()
             request = state.request = Request(photograph, style, recipe)
             levels = level_strengths(recipe.strength, recipe.keep_levels, len(engine.prior.levels))
@@ -384,15 +384,19 @@ class Restyle:
                 yield self._working.says(state.text)
         return path
 
-    def _large(self, session: Session) -> tuple[Engine, Image.Image, dict[str, str]]:
+    def _large(self, session: Session) -> tuple[Engine, Picture]:
         """The restyled photo and the text of its file, to be enlarged."""
         state = session.state(_State)
         request, photograph = state.to_save(), state.to_save().photograph
         check_size(*(round(side / photograph.scale) for side in photograph.image.size))
         engine = self._engines.get(request.recipe.prior)
-        result = state.result("png", request) or make("png", request, engine)
-        (frames,) = result.pictures.values()
-        return engine, frames[-1], result.metadata
+
+        def picture(cancel: CancelToken) -> tuple[Image.Image, dict[str, str]]:
+            result = state.result("png", request) or make("png", request, engine, cancel=cancel)
+            (frames,) = result.pictures.values()
+            return frames[-1], result.metadata
+
+        return engine, picture
 
 
 def _count(images: Sequence[EvidenceImage]) -> int:

@@ -52,7 +52,7 @@ from ..server.events import Updates, new_signal, on
 from ..server.state import Session
 from ..share import card
 from ..static import FOLDER, static
-from .larger import LABEL, OFF, Larger, can_enlarge
+from .larger import LABEL, OFF, Larger, Picture, can_enlarge
 from .morph import Morph
 from .preview_strip import Strip, values_at
 from .studio_moves import Moves
@@ -455,12 +455,13 @@ class Studio:
                 shown[self._history] = self._state(session, now) | {"known": True}
             yield shown
 
-    def _large_face(self, session: Session) -> tuple[Engine, Image.Image, dict[str, str]]:
+    def _large_face(self, session: Session) -> tuple[Engine, Picture]:
         """The large sample and the text of its file, to be enlarged."""
         view, result = session.state(View), result_of(session)
         view.larger = result.number, view.large, session.file(self._larger.name)
         view.larger[2].unlink(missing_ok=True)
-        return result.engine, result.face(view.large), result.metadata | {"sample": f"{view.large}"}
+        index, facts = view.large, result.metadata | {"sample": f"{view.large}"}
+        return result.engine, lambda cancel: (result.face(index, cancel), facts)
 
     def _share(self, session: Session, data: dict) -> Iterator[Updates]:
         """The picture to share. An example set has an address; files of one's own are in none."""

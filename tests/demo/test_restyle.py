@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
@@ -11,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from demo.controls import Model
+from demo.controls import Model, Working
 from demo.examples import PHOTOGRAPH
 from demo.painting import mask_of, paintable
+from demo.server.admission import CancelToken
 from demo.server.state import Session
 from demo.snippet import command_line, python_code
 from demo.tabs.restyle import Photograph, Request, _likeness, make, steps_of, write
@@ -214,3 +216,16 @@ def test_what_is_missing_is_named(engines, tmp_path):
     for kind, asked, text in (("mask", request, "Paint over something"), ("style", None, "Choose a style")):
         with pytest.raises(ValueError, match=text):
             write(kind, photograph, asked, engine, Session("d"))
+
+
+def test_a_failure_leaves_no_words_of_what_ran():
+    with gr.Blocks():
+        working = Working("part")
+
+    def fails(**how):
+        raise ValueError("no")
+
+    updates = working.run(fails, CancelToken(), SimpleNamespace(ahead=0), "faces")
+    assert next(updates) == {working.output: ""}
+    with pytest.raises(ValueError, match="no"):
+        next(updates)
