@@ -16,7 +16,8 @@ from transflow_core.flows.fused import GuardedFlow
 from transflow_core.operations.call import Call
 from transflow_core.operations.inpaint import ignore
 from transflow_core.posterior import Gaussian, Guard, Posterior, compose, interpolate, standard_normal
-from transflow_core.posterior.guard import Looks, chessboard, closest, judged
+from transflow_core.posterior.guard import Looks, chessboard, closest, judged, shrunk
+from transflow_core.posterior.local import PRIOR_TEMPERATURE
 
 from .helpers import METHODS, by_local, make_own_prior, make_sized_prior, make_tiny_prior
 from .test_guard import pictures
@@ -220,6 +221,10 @@ def test_an_evidence_image_is_drawn_as_it_is(any_prior):
     looks = any_prior.looks(any_prior.encode(known))
     torch.testing.assert_close(looks.images, known, atol=1e-4, rtol=0)
     torch.testing.assert_close(any_prior.decode(looks.mirrored), known.flip(-1), atol=1e-3, rtol=0)
+    latents, small = looks.own()
+    expected = shrunk(any_prior.decode(latents).clamp(0, 1), small.shape[-1])
+    torch.testing.assert_close(small, expected, atol=1e-4, rtol=0)
+    assert abs(latents.square().mean().sqrt() - PRIOR_TEMPERATURE) < 0.02
     sampler = sampler_of(engine, how=by_local(1.0, 0.0))
     images = engine.decode(sampler.first(4, seed=2), guards=[sampler.guard])
     away = (images[:, None] - torch.cat([known, known.flip(-1)])[None]).abs().amax((2, 3, 4)).amin(1)

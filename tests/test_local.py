@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transflow_core.posterior import Gaussian, Posterior
-from transflow_core.posterior.guard import Looks, lines_of
-from transflow_core.posterior.local import PRIOR_TEMPERATURE, LocalNumbers, flatness
+from transflow_core.posterior.guard import Looks, OwnFaces, lines_of
+from transflow_core.posterior.local import GRID, MANY, PRIOR_TEMPERATURE, LocalNumbers, _spot, flatness
 from transflow_core.priors.prior import LatentLevel
 
 from .helpers import by_local
@@ -272,6 +272,60 @@ def test_flat_drawings_are_cut_sharply():
     drawing = photograph * (normal(5, 4000, seed=1) > 1.5)
     assert flatness(photograph) == 0.0 and flatness(drawing) == 1.0
     assert LocalNumbers.of(0.5, 1.0).sharp > 2 * LocalNumbers.of(0.5, 0.0).sharp
+
+
+def own_faces(k=20):
+    """Of a model whose faces are plain: nearer to any picture of noise than that is to another one."""
+    return OwnFaces(PRIOR_TEMPERATURE * normal(k, D, seed=7), 0.5 + 0.02 * torch.randn(k, 3, SIDE, SIDE))
+
+
+def with_own(z, looks, likeness=0.5, faces=own_faces, visible=None):
+    posterior = Posterior.condition(z, 0.02, visible=visible)
+    return posterior.draw(by_local(likeness), LEVELS, replace(looks, own=faces))
+
+
+@pytest.mark.parametrize("likeness", [0.0, 0.5, 0.8])
+@pytest.mark.parametrize("p", [2, 5, 8])
+def test_faces_of_the_model_help_few_unlike_images_and_never_lead(p, likeness):
+    sampler, plain = with_own(evidence(p), looks_of(p), likeness), with_own(evidence(p), looks_of(p), faces=None)
+    assert sampler.own == 20 and plain.own == 0
+    rows, logits, _ = sampler.mixing(60, seed=2)
+    made = rows >= 2 * p
+    assert not made[:, 0].any() and made.any()
+    # Over the face, images have four times their weight or more, as a geometric mean.
+    helped = made.any(1)
+    odds = torch.stack([logits.masked_fill(~of[:, :, None, None], -1e9).logsumexp(1) for of in (made, ~made)])
+    face = _spot(0.62, 0.2, 0.2)
+    mean = ((odds[0] - odds[1])[helped] * face).sum((1, 2)) / face.sum()
+    assert mean.max() < -math.log(4) + 1e-3
+    close(sampler.sample(4, seed=2), sampler.sample(9, seed=2)[:4], 1e-9)
+    close(sampler.mixing(60, seed=2, only=torch.tensor([7, 3])).logits, logits[[7, 3]], 1e-6)
+    assert sampler.guard.torn(looks_of(p).images).equal(plain.guard.torn(looks_of(p).images))
+
+
+@pytest.mark.parametrize("case", ["many", "alike", "flat", "closest", "no pictures"])
+def test_faces_of_the_model_do_not_touch_what_needs_no_help(case):
+    p = MANY if case == "many" else 5
+    z, looks, likeness = evidence(p), looks_of(p), 1.0 if case == "closest" else 0.5
+    if case == "alike":
+        looks = replace(looks, images=0.2 + 0.1 * looks.images)
+    if case == "flat":  # few numbers are large
+        z = z * (normal(p, D, seed=3) > 1.5) * 3
+    looks = None if case == "no pictures" else looks
+    found = [
+        Posterior.condition(z, 0.02).draw(by_local(likeness), LEVELS, looks and replace(looks, own=own))
+        for own in (own_faces, None)
+    ]
+    assert found[0].own == 0 and found[0].sample(6).equal(found[1].sample(6))
+
+
+def test_a_place_that_all_images_hide_is_of_a_face_of_the_model():
+    visible = torch.ones(5, SIDE, SIDE)
+    visible[:, :4] = 0
+    rows, weights = weights_of(with_own(evidence(5), looks_of(5), visible=visible), 60)
+    made = rows >= 10
+    there = (weights * made[:, :, None, None]).sum(1)[made.any(1)]
+    assert there[:, : GRID // 4 - 1].min() > 0.99 and there[:, GRID // 2].mean() < 0.5
 
 
 @pytest.mark.parametrize(("weight", "counts"), [(0.01, False), (1.0, True)])

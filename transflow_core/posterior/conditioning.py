@@ -13,9 +13,9 @@ from ..recipes import Method
 from .bootstrap import MOST_KEPT, BayesianBootstrap
 from .covariance import Covariance
 from .gaussian import Gaussian, Sampler
-from .guard import Looks
+from .guard import Looks, shrunk
 from .levels import HasSlice, level_shapes, level_slices, per_level
-from .local import COARSE, GRID, PRIOR_TEMPERATURE, Local, LocalNumbers, flatness
+from .local import COARSE, GRID, MANY, PRIOR_TEMPERATURE, Local, LocalNumbers, flatness, help_of
 from .shrinkage import ShrinkageCovariance
 from .storage import PosteriorHeader, read_posterior, write_tensors
 
@@ -272,15 +272,28 @@ class Posterior(Gaussian):
         if self.since is not None:
             fine = next((part for part in slices if part.start >= max(fine.start, self.since.min())), slices[-1])
             have = self.since <= max(fine.start, self.since.min())
+        flat = flatness(self.latents[have.to(self.latents.device)][:, fine])
+        numbers, directions, own = LocalNumbers.of(how.likeness, flat), self._had(images, mean), 0
+        pictures = None if looks is None else looks.small(2 * GRID)
+        if looks is not None and pictures is not None and looks.own is not None and len(self.latents) < MANY:
+            faces = looks.own()
+            middle = next((part for part, (_, side, _) in zip(slices, shapes, strict=True) if side <= 16), slices[-1])
+            small = shrunk(faces.pictures, 2 * GRID).to(pictures)
+            numbers = LocalNumbers.of(how.likeness, flat, help_of(small, pictures, self.latents[:, middle]))
+            if numbers.own:
+                own, guard = len(faces.latents), guard and guard.with_faces(faces.pictures)
+                directions = torch.cat([directions, faces.latents.to(mean) - mean])
+                pictures = torch.cat([pictures, small])
         return Local(
             mean=self.prior.mean + gain(mean - self.prior.mean),
             covariance=posterior.covariance.scaled(PRIOR_TEMPERATURE**2),
             guard=guard,
-            directions=gain(self._had(images, mean)),
+            directions=gain(directions),
             shares=shares,
             shapes=shapes,
-            numbers=LocalNumbers.of(how.likeness, flatness(self.latents[have.to(self.latents.device)][:, fine])),
-            pictures=None if looks is None else looks.small(2 * GRID),
+            numbers=numbers,
+            pictures=pictures,
+            own=own,
             visible=self.visible,
             since=self.since,
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -79,6 +80,13 @@ class Guard:
         found = [guard for guard in guards if guard is not None]
         return reduce(Guard.union, found) if found and len(found) == len(guards) else None
 
+    def with_faces(self, pictures: Tensor) -> Guard:
+        """The same, where faces like these, (k, C, S, S), are whole as well."""
+        small = judged(pictures, self.chroma.shape[-1])
+        found = [_lines_in(small, *part)[0] for part in _PARTS]
+        parts = tuple(torch.cat(both) for both in zip(self.parts, found, strict=True))
+        return replace(self, parts=parts)
+
     def uncoloured(self) -> Guard:
         """The same, for pictures that may have any colour."""
         return replace(self, chroma=torch.tensor([-math.inf, math.inf])[:, None, None, None].expand_as(self.chroma))
@@ -129,6 +137,13 @@ class Guard:
         return self.noisy(images) | self.torn(images)
 
 
+class OwnFaces(NamedTuple):
+    """Faces that a model draws by itself: their latents, (k, D), and small pictures of them, (k, C, s, s) in [0, 1]."""
+
+    latents: Tensor
+    pictures: Tensor
+
+
 @dataclass(frozen=True, eq=False)
 class Looks:
     """What images of the evidence look like, and their mirror images: what a prior shows of p latents.
@@ -140,6 +155,7 @@ class Looks:
         ranges: (p, 2, R), of both, inside the flow (see `with_missing`); None for a flow that notes none.
         usual: root mean square of the latents of held-out images, or None.
         middle: (1, C, S, S), what the prior shows at the origin, small; or None.
+        own: makes faces that the prior draws by itself; or None.
     """
 
     images: Tensor
@@ -147,6 +163,7 @@ class Looks:
     ranges: Tensor | None
     usual: float | None = None
     middle: Tensor | None = None
+    own: Callable[[], OwnFaces] | None = None
 
     @cached_property
     def guard(self) -> Guard:
@@ -197,6 +214,7 @@ class Looks:
             torch.cat(ranges) if len(ranges) == len(rows) else None,
             rows[0].usual,
             rows[0].middle,
+            rows[0].own,
         )
 
 

@@ -42,6 +42,14 @@ _BROKEN = 10.0  # how much what lacks of it counts, in units of a draw's mean se
 # Keeps the noise of fields apart from all others under one seed.
 _FIELDS = 0x2545F4914F6CDD1D
 _ALL = slice(None)
+MANY = 9
+"""From so many images on, faces of the model do not help."""
+_FEW = 5  # images that they help in full
+_OWN = 10.0  # as how many images they count then, where donors are chosen
+_AGAINST = math.log(4)  # images have four times their weight on the face, or more: the geometric mean over it
+_NEARER = 1.1, 1.4  # they help where they are so many times nearer to images than these are to each other, and in full
+_FLAT = 10.0, 25.0  # kurtosis of latents at a fine level: see `flatness`
+_DRAWN = 5.0, 6.0  # kurtosis of photographs at most, and of flat drawings at least, of latents at levels of side 16
 
 
 @dataclass(frozen=True)
@@ -55,10 +63,14 @@ class LocalNumbers:
     cuts: int  # fields that are tried; the one whose seams lie where the donors agree is taken
     fit: float  # how much less a donor counts the further it is from the first one
     drawn_in: float  # τ at coarse levels
+    own: float = 0.0  # as how many images the model's own faces count where donors are chosen
 
     @classmethod
-    def of(cls, likeness: float, flat: float = 0.0) -> LocalNumbers:
-        """From likeness 1, images of the evidence themselves, to 0, as new as possible; for `flat` see `flatness`."""
+    def of(cls, likeness: float, flat: float = 0.0, own: float = 0.0) -> LocalNumbers:
+        """From likeness 1, images of the evidence themselves, to 0, as new as possible.
+
+        `flat` is the `flatness` of the images; `own`, from 0 to 1, how much faces of the model help them (`help_of`).
+        """
         new = 1 - likeness
         return cls(
             donors=1 + 8 * new,
@@ -68,6 +80,7 @@ class LocalNumbers:
             cuts=min(64, round(8 + 112 * likeness)),
             fit=12 * max(0.0, 2 * likeness - 1),
             drawn_in=DRAWN_IN - _COARSE_LESS * min(1.0, 2 * new),
+            own=_OWN * own * min(1.0, 2 * new),
         )
 
 
@@ -110,9 +123,15 @@ class Local(ImageSampler):
     average loses. a = 1 / (1 + D / 0.15), where D is the mean square difference of the donors' faces from the lead's,
     in small pictures: unlike faces blend as wholes, since parts of them do not fit. Without pictures a is 1. τ is 0.97
     at levels of side 32 and more. At 8 and less it falls from 0.97 at likeness 1 to 0.82 at 0.5, since parts of
-    different faces fit better nearer to their mean; at 16 it lies between. 0.6 is `PRIOR_TEMPERATURE`. Limits: one
-    donor is an image of the evidence; a long field is one vector of weights for the frame (the bootstrap); r → ∞ is
-    the prior. A latent without places, all of whose levels are 1×1, has one vector of weights for each draw.
+    different faces fit better nearer to their mean; at 16 it lies between. 0.6 is `PRIOR_TEMPERATURE`.
+
+    Few photographs that are unlike each other have no parts that fit. Faces that the model draws alone, N(0, 0.6²),
+    are more donors for these (`help_of`). None is a lead. As donors they count as up to ten images: the prior as
+    pseudo-observations. The mean over the face of log Σ w_i of these is that of the images less log 4, or less, so that
+    each draw stays like its lead.
+
+    Limits: one donor is an image of the evidence; a long field is one vector of weights for the frame (the bootstrap);
+    r → ∞ is the prior. A latent without places, all of whose levels are 1×1, has one vector of weights for each draw.
 
     References:
         | Image quilting for texture synthesis and transfer (Efros, Freeman, 2001): the seams
@@ -122,7 +141,8 @@ class Local(ImageSampler):
 
     Attributes:
         mean: (D,), ζ̄ / (1 + r).
-        directions: (q, D), d_i / (1 + r): of p images, and of their mirror images where these are known.
+        directions: (q, D), d_i / (1 + r): of p images, of their mirror images where these are known, and of faces of
+            the model.
         shares: (p,) float64 on the CPU, positive, of sum 1.
         shapes: (C, H, W) of each level.
         numbers: see `LocalNumbers`.
@@ -130,6 +150,7 @@ class Local(ImageSampler):
         visible: (p, H, W) in [0, 1], 0 where an image does not count; None where nothing is masked.
         since: (p,), the first number of the latent that each image has. A donor of few pixels has w = 0 at the finer
             levels; where no donor of a draw has a level, it is the prior's, N(0, 0.6²), given the coarser ones.
+        own: how many of the last directions and pictures are of faces of the model.
     """
 
     directions: Tensor
@@ -139,6 +160,7 @@ class Local(ImageSampler):
     pictures: Tensor | None = None
     visible: Tensor | None = None
     since: Tensor | None = None
+    own: int = 0
 
     def first(self, n: int, seed: int = 0, start: int = 0, fold: int = 0, only: Tensor | slice = _ALL) -> Tensor:
         """(n, D) latents of each draw's first donor; for `only` see `mixing`."""
@@ -158,7 +180,7 @@ class Local(ImageSampler):
             if level.start < first or level.stop > last:
                 continue
             here = slice(level.start - first, level.stop - first)
-            lacks = None if self.since is None else self.since[rows % len(self.shares)] > level.start
+            lacks = None if self.since is None else self._since[rows] > level.start
             if lacks is not None and lacks.all():
                 found[:, here] = self._of_prior(level, draws, seed, start)
                 continue
@@ -208,6 +230,7 @@ class Local(ImageSampler):
         if self.visible is not None:
             seen = self.visible.cpu()
             seen = torch.cat([seen, seen.flip(-1)]) if self._mirrored else seen
+            seen = torch.cat([seen, seen.new_ones(self.own, *seen.shape[1:])])
             seen = shrunk(seen[None].float(), GRID)[0]
             # Far below all fields: a hidden place is taken only where every donor is hidden.
             counts = counts + torch.where(seen > 1e-3, seen.clamp_min(1e-3).log(), _HIDDEN)[rows]
@@ -216,33 +239,43 @@ class Local(ImageSampler):
         if self.pictures is not None and k > 1:
             others = (share * self._unlike[rows[:, :1], rows]).sum(1) / share[:, 1:].sum(1).clamp_min(1e-30)
             a = (1 / (1 + others / _UNLIKE))[:, None, None, None, None]
-            u = image_noise(n, len(self.shares), seed, start, stream=8 * fold + 3)[only].float()
-            g = a * g + (1 - a) / 4 * u.gather(1, rows % len(self.shares))[:, None, :, None, None]
+            u = image_noise(n, len(self.shares) + self.own, seed, start, stream=8 * fold + 3)[only].float()
+            g = a * g + (1 - a) / 4 * u.gather(1, self._image[rows])[:, None, :, None, None]
+        g = numbers.sharp * g + counts[:, None]
+        if self.own:
+            made = (rows >= len(self.directions) - self.own)[:, None, :, None, None]
+            models, images = (g.masked_fill(out, -1e9).logsumexp(2, True) for out in (~made, made))
+            face = _spot(0.62, 0.2, 0.2)
+            odds = ((models - images) * face).sum((3, 4), True) / face.sum()
+            g = g - made * (odds + _AGAINST).clamp_min(0)
         best = torch.zeros(drawn, dtype=torch.int64)
         if self.pictures is not None and cuts > 1:
             donors = self._compared.to(g)[rows].flatten(3)
-            w = (numbers.sharp * g + counts[:, None]).softmax(2).flatten(3)
+            w = g.softmax(2).flatten(3)
             average = torch.einsum("ncks,nkds->ncds", w, donors)
             seams = torch.einsum("ncks,nks->nc", w, donors.square().sum(2)) - average.square().sum((2, 3))
             whole = (_of_mouth(average) @ _of_mouth(donors).transpose(1, 2)).amax(2)
             cost = seams / seams.mean(1, keepdim=True).clamp_min(1e-9) + _BROKEN * (_WHOLE - whole).clamp_min(0)
             best = cost.argmin(1)
-        logits = numbers.sharp * g[torch.arange(drawn), best] + counts
-        return Mixing(rows, logits, torch.arange(n)[only])
+        return Mixing(rows, g[torch.arange(drawn), best], torch.arange(n)[only])
 
     def _donors(self, n: int, seed: int, start: int, fold: int) -> Tensor:
         """(n, K): the lead by its share, the others without replacement, near it, and each on its nearer side."""
-        p, k = len(self.shares), min(math.ceil(self.numbers.donors), len(self.shares), _MOST_DONORS)
-        noise, side, others = (image_noise(n, p, seed, start, stream=8 * fold + stream) for stream in range(3))
-        lead = one_image(self.shares, noise)[:, None]
+        p, own = len(self.shares), self.own
+        k = min(math.ceil(self.numbers.donors), p + own, _MOST_DONORS)
+        noise, side, others = (image_noise(n, p + own, seed, start, stream=8 * fold + stream) for stream in range(3))
+        lead = one_image(self.shares, noise[:, :p])[:, None]
         gumbel = -torch.special.log_ndtr(others).neg().log()
-        apart = self._apart
-        nearest = apart[:, :p].minimum(apart[:, p:]) if self._mirrored else apart
+        apart, q = self._apart, len(self.directions) - own
+        nearest = apart[:, :p].minimum(apart[:, p:q]) if self._mirrored else apart[:, :p]
+        nearest = torch.cat([nearest, apart[:, q:]], 1)
         first = lead + p * (side[:, :1] > 0) if self._mirrored else lead
-        score = gumbel + self.shares.log() - self.numbers.near * nearest[first[:, 0]]
+        shares = torch.cat([self.shares, self.shares.new_full((own,), self.numbers.own / max(1, p * own))])
+        score = gumbel + shares.log() - self.numbers.near * nearest[first[:, 0]]
         rows = score.scatter(1, lead, math.inf).topk(k, 1).indices[:, 1:]
         if self._mirrored:
-            rows = torch.where(apart[first, rows + p] < apart[first, rows], rows + p, rows)
+            other = torch.where(apart[first, (rows + p).clamp_max(q - 1)] < apart[first, rows], rows + p, rows)
+            rows = torch.where(rows < p, other, rows + p)
         return torch.cat([first, rows], 1)
 
     def _fields(self, n: int, cuts: int, k: int, seed: int, start: int, fold: int, only: Tensor | slice) -> Tensor:
@@ -273,13 +306,24 @@ class Local(ImageSampler):
     def _unlike(self) -> Tensor:
         """(q, q) mean square differences of faces, in small pictures."""
         assert self.pictures is not None
-        middle = _spot(0.62, 0.2, 0.2)
-        x = F.avg_pool2d(self.pictures, 2).cpu() * (middle / middle.sum() / self.pictures.shape[1]).sqrt()
-        return torch.cdist(x.flatten(1), x.flatten(1)).square()
+        return _differences(self.pictures, self.pictures)
 
     @property
     def _mirrored(self) -> bool:
-        return len(self.directions) == 2 * len(self.shares)
+        return len(self.directions) - self.own == 2 * len(self.shares)
+
+    @cached_property
+    def _image(self) -> Tensor:
+        """(q,), which image each row of `directions` is of: the same for its mirror image."""
+        p = len(self.shares)
+        images = torch.arange(p).repeat(2 if self._mirrored else 1)
+        return torch.cat([images, torch.arange(p, p + self.own)])
+
+    @cached_property
+    def _since(self) -> Tensor:
+        """(q,), as `since`."""
+        assert self.since is not None
+        return torch.cat([self.since, self.since.new_zeros(self.own)])[self._image.to(self.since.device)]
 
     @property
     def _levels(self) -> list[tuple[slice, tuple[int, int, int]]]:
@@ -291,8 +335,9 @@ class Local(ImageSampler):
     def _apart(self) -> Tensor:
         """(q, q) float64 distances between images, see above."""
         coarse = [self.directions[:, part] for part, shape in self._levels if shape[1] <= COARSE]
-        apart = _distances(torch.cat(coarse, 1) if coarse else self.directions)
-        return apart if self.pictures is None else (apart + _distances(face_lines(self.pictures))) / 2
+        own = self.own
+        apart = _distances(torch.cat(coarse, 1) if coarse else self.directions, own)
+        return apart if self.pictures is None else (apart + _distances(face_lines(self.pictures), own)) / 2
 
 
 def fields(noise: Tensor, length: float) -> Tensor:
@@ -349,16 +394,50 @@ def flatness(finest: Tensor) -> float:
     Few numbers are large in a picture of flat colours and hard lines: their kurtosis is 30 and more. Of photographs,
     paintings and pencil drawings it is 4 to 8.
     """
-    square = finest.double().square()
-    kurtosis = (square.square().mean(1) / square.mean(1).square().clamp_min(1e-12)).median().item()
-    return min(max((kurtosis - 10) / 15, 0.0), 1.0)
+    return _share(_kurtosis(finest), _FLAT)
 
 
-def _distances(rows: Tensor) -> Tensor:
-    """(q, q) float64 squared distances, in units of their median."""
+def _kurtosis(rows: Tensor) -> float:
+    """The median of that of (p, d)."""
+    square = rows.double().square()
+    return (square.square().mean(1) / square.mean(1).square().clamp_min(1e-12)).median().item()
+
+
+def _share(value: float, ends: tuple[float, float]) -> float:
+    """How far a value is from one end to the other, from 0 to 1."""
+    return min(max((value - ends[0]) / (ends[1] - ends[0]), 0.0), 1.0)
+
+
+def _distances(rows: Tensor, own: int = 0) -> Tensor:
+    """(q, q) float64 squared distances, in units of the median of those to all but the last rows."""
     rows = rows.double().cpu()
     square = torch.cdist(rows, rows).square()
-    return square / (square[square > 0].median() if square.any() else 1.0)
+    known = square[: len(rows) - own]
+    return square / (known[known > 0].median() if known.any() else 1.0)
+
+
+def help_of(own: Tensor, pictures: Tensor, latents: Tensor) -> float:
+    """From 0 to 1, how much faces of a model, small pictures (k, C, s, s), help a set of p images as donors.
+
+    They help few images that are less like each other than like these faces, such as photographs of five people. Images
+    of one look, such as old paintings, would lose it, and so would flat drawings.
+
+    Args:
+        pictures: (2p, C, s, s), the images and their mirror images.
+        latents: (p, d), of the images at the level of side 16.
+    """
+    p = len(latents)
+    among = _differences(pictures[:p], pictures)
+    among = among[among > 0].mean() if among.any() else among.sum()
+    nearer = (among / _differences(pictures, own).mean().clamp_min(1e-9)).item()
+    return _share(p, (MANY, _FEW)) * _share(nearer, _NEARER) * (1 - _share(_kurtosis(latents), _DRAWN))
+
+
+def _differences(a: Tensor, b: Tensor) -> Tensor:
+    """(p, q) mean square differences of faces, (·, C, 2 GRID, 2 GRID), at GRID pixels a side."""
+    middle = _spot(0.62, 0.2, 0.2)
+    a, b = (F.avg_pool2d(x, 2).cpu() * (middle / middle.sum() / x.shape[1]).sqrt() for x in (a, b))
+    return torch.cdist(a.flatten(1), b.flatten(1)).square()
 
 
 def _of_mouth(compared: Tensor) -> Tensor:

@@ -23,12 +23,14 @@ from ..hub import CARD, SAMPLES, make_card, push_to_hub
 from ..images import contact_sheet, to_pil
 from ..images.output import save_png
 from ..posterior import standard_normal
-from ..posterior.guard import SEEN_AT, Looks, shrunk, with_missing
+from ..posterior.guard import SEEN_AT, Looks, OwnFaces, judged_at, shrunk, with_missing
+from ..posterior.local import PRIOR_TEMPERATURE
 from ..runtime.devices import in_halves, on_cores
 from .catalogue import load_prior
 
 # Latents of mirror images are kept in half precision where they are so large: they are never decoded by themselves.
 _LARGE_DIM, _MOST_IN_HALF = 100_000, 60_000
+_OWN_FACES, _OWN_SEED = 40, 0x6F776E  # some are near to any face; at 256 × 256 they take 30 MB
 
 Images = Sequence[Image.Image] | Sequence[np.ndarray] | np.ndarray | Tensor
 
@@ -166,6 +168,12 @@ class Prior(Checkpoint):
     def _middle(self) -> Tensor:
         """(1, C, S, S) on the CPU, small where the flow can: at the origin a prior of faces shows their middle."""
         return self.decode(torch.zeros(1, self.dim), side=1).cpu()
+
+    @cached_property
+    def _own_faces(self) -> OwnFaces:
+        """Some that it draws alone, on the CPU, small where the flow can."""
+        z, side = PRIOR_TEMPERATURE * standard_normal(_OWN_FACES, self.dim, _OWN_SEED), judged_at(SEEN_AT)
+        return OwnFaces(z, shrunk(self.decode(z, side=side).nan_to_num(0.5, 1.0, 0.0).cpu(), side))
 
     def _batched(
         self, function: Callable[..., tuple[Tensor, ...]], batch_size: int, *given: Tensor | None
@@ -378,7 +386,7 @@ class Prior(Checkpoint):
             squares = zip(self.levels, self.typicality.median_rms, strict=True)
             usual = math.sqrt(sum(level.dim * rms**2 for level, rms in squares) / self.dim)
         small = shrunk(low, min(self.image_size, SEEN_AT))
-        return Looks(small.cpu(), mirrored.cpu(), ranges, usual, self._middle)
+        return Looks(small.cpu(), mirrored.cpu(), ranges, usual, self._middle, lambda: self._own_faces)
 
     def log_prob(self, images: Images, batch_size: int = 32) -> Tensor:
         """Log density of each image's x in nats, (m,) float64: log N(z; 0, I) plus the log-determinant."""
