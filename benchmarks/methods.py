@@ -122,7 +122,8 @@ def _guarded(given: Given) -> Shown:
 
 def _pasted(given: Given) -> Shown:
     """The local weights of two donors, on pixels: what does the model add?"""
-    sampler = given.sampler(_LOCAL)
+    without_the_models = replace(given.looks, own=None)
+    sampler = given.posterior.draw(_LOCAL, given.engine.prior.levels, without_the_models)
     assert isinstance(sampler, Local)
     rows, logits, _ = replace(sampler, numbers=replace(sampler.numbers, donors=_DONORS)).mixing(given.n, given.seed)
     images = torch.from_numpy(given.images)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 from itertools import accumulate, combinations, pairwise
 
 import pytest
@@ -274,20 +275,22 @@ def test_flat_drawings_are_cut_sharply():
     assert LocalNumbers.of(0.5, 1.0).sharp > 2 * LocalNumbers.of(0.5, 0.0).sharp
 
 
-def own_faces(k=20):
-    """Of a model whose faces are plain: nearer to any picture of noise than that is to another one."""
-    return OwnFaces(PRIOR_TEMPERATURE * normal(k, D, seed=7), 0.5 + 0.02 * torch.randn(k, 3, SIDE, SIDE))
-
-
-def with_own(z, looks, likeness=0.5, faces=own_faces, visible=None):
-    posterior = Posterior.condition(z, 0.02, visible=visible)
-    return posterior.draw(by_local(likeness), LEVELS, replace(looks, own=faces))
+def with_own(p, likeness=0.5, alike=False, model=True, visible=None):
+    """Draws of noise, each picture like one face of a model; or `alike`, of one picture and its noise."""
+    looks, k = looks_of(p), 20
+    if alike:
+        looks = replace(looks, images=looks.images[:1] + 0.1 * looks.images)
+    faces = looks_of(k, seed=3).images
+    faces[:p] = 0.3 * looks.images + 0.06 * faces[:p]
+    own = partial(OwnFaces, PRIOR_TEMPERATURE * normal(k, D, seed=7), faces) if model else None
+    posterior = Posterior.condition(evidence(p), 0.02, visible=visible)
+    return posterior.draw(by_local(likeness), LEVELS, replace(looks, own=own))
 
 
 @pytest.mark.parametrize("likeness", [0.0, 0.5, 0.8])
 @pytest.mark.parametrize("p", [2, 5, 8])
 def test_faces_of_the_model_help_few_unlike_images_and_never_lead(p, likeness):
-    sampler, plain = with_own(evidence(p), looks_of(p), likeness), with_own(evidence(p), looks_of(p), faces=None)
+    sampler, plain = with_own(p, likeness), with_own(p, model=False)
     assert sampler.own == 20 and plain.own == 0
     rows, logits, _ = sampler.mixing(60, seed=2)
     made = rows >= 2 * p
@@ -303,26 +306,16 @@ def test_faces_of_the_model_help_few_unlike_images_and_never_lead(p, likeness):
     assert sampler.guard.torn(looks_of(p).images).equal(plain.guard.torn(looks_of(p).images))
 
 
-@pytest.mark.parametrize("case", ["many", "alike", "flat", "closest", "no pictures"])
+@pytest.mark.parametrize("case", [{"p": MANY}, {"alike": True}, {"likeness": 1.0}], ids=str)
 def test_faces_of_the_model_do_not_touch_what_needs_no_help(case):
-    p = MANY if case == "many" else 5
-    z, looks, likeness = evidence(p), looks_of(p), 1.0 if case == "closest" else 0.5
-    if case == "alike":
-        looks = replace(looks, images=0.2 + 0.1 * looks.images)
-    if case == "flat":  # few numbers are large
-        z = z * (normal(p, D, seed=3) > 1.5) * 3
-    looks = None if case == "no pictures" else looks
-    found = [
-        Posterior.condition(z, 0.02).draw(by_local(likeness), LEVELS, looks and replace(looks, own=own))
-        for own in (own_faces, None)
-    ]
-    assert found[0].own == 0 and found[0].sample(6).equal(found[1].sample(6))
+    helped, plain = (with_own(**{"p": 5, "model": model} | case) for model in (True, False))
+    assert helped.own == 0 and helped.sample(6).equal(plain.sample(6))
 
 
 def test_a_place_that_all_images_hide_is_of_a_face_of_the_model():
     visible = torch.ones(5, SIDE, SIDE)
     visible[:, :4] = 0
-    rows, weights = weights_of(with_own(evidence(5), looks_of(5), visible=visible), 60)
+    rows, weights = weights_of(with_own(5, visible=visible), 60)
     made = rows >= 10
     there = (weights * made[:, :, None, None]).sum(1)[made.any(1)]
     assert there[:, : GRID // 4 - 1].min() > 0.99 and there[:, GRID // 2].mean() < 0.5

@@ -277,9 +277,8 @@ class Posterior(Gaussian):
         pictures = None if looks is None else looks.small(2 * GRID)
         if looks is not None and pictures is not None and looks.own is not None and len(self.latents) < MANY:
             faces = looks.own()
-            middle = next((part for part, (_, side, _) in zip(slices, shapes, strict=True) if side <= 16), slices[-1])
             small = shrunk(faces.pictures, 2 * GRID).to(pictures)
-            numbers = LocalNumbers.of(how.likeness, flat, help_of(small, pictures, self.latents[:, middle]))
+            numbers = LocalNumbers.of(how.likeness, flat, help_of(small, pictures))
             if numbers.own:
                 own, guard = len(faces.latents), guard and guard.with_faces(faces.pictures)
                 directions = torch.cat([directions, faces.latents.to(mean) - mean])

@@ -181,7 +181,7 @@ class Looks:
         if m == 1:
             return 1.0
         faces = [shrunk(some, 32) for some in (self.images, self.middle) if some is not None]
-        lines = _normed(face_lines(torch.cat(faces), _EYES))[0]
+        lines = normed(face_lines(torch.cat(faces), _EYES))[0]
         lines, middle = lines[:m], lines[m:]
         alike = float((lines.sum(0).square().sum() - lines.square().sum()) / (m * (m - 1)))
         return max([alike, *(lines @ middle.T).mean(0).tolist()])
@@ -331,10 +331,10 @@ def _lines_in(
     pictures: Tensor, box: tuple[float, float, float, float], window: float = _LINES
 ) -> tuple[Tensor, Tensor]:
     """The lines there of (q, C, S, S), (q, d), of mean 0 and norm 1; and their root mean square before, (q,)."""
-    return _normed(face_lines(pictures, box, 2 * round(window * pictures.shape[-1] / 2) + 1))
+    return normed(face_lines(pictures, box, 2 * round(window * pictures.shape[-1] / 2) + 1))
 
 
-def _normed(lines: Tensor) -> tuple[Tensor, Tensor]:
+def normed(lines: Tensor) -> tuple[Tensor, Tensor]:
     """Rows of mean 0 and norm 1, (q, d); and their root mean square before, (q,)."""
     lines = (lines - lines.mean(1, keepdim=True)).nan_to_num(0.0, 0.0, 0.0)
     norm = lines.norm(dim=1, keepdim=True)

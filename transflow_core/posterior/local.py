@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .bootstrap import ImageSampler, image_noise, one_image
 from .gaussian import standard_normal
-from .guard import face_lines, lines_of, shrunk
+from .guard import face_lines, lines_of, normed, shrunk
 
 GRID = 16
 """Fields of weights are drawn on GRID × GRID places, and resized to each level."""
@@ -47,9 +47,7 @@ MANY = 9
 _FEW = 5  # images that they help in full
 _OWN = 10.0  # as how many images they count then, where donors are chosen
 _AGAINST = math.log(4)  # images have four times their weight on the face, or more: the geometric mean over it
-_NEARER = 1.1, 1.4  # they help where they are so many times nearer to images than these are to each other, and in full
-_FLAT = 10.0, 25.0  # kurtosis of latents at a fine level: see `flatness`
-_DRAWN = 5.0, 6.0  # kurtosis of photographs at most, and of flat drawings at least, of latents at levels of side 16
+_MORE_ALIKE = 0.04, 0.1  # by so much more correlation of lines they begin to help, and help in full
 
 
 @dataclass(frozen=True)
@@ -306,7 +304,9 @@ class Local(ImageSampler):
     def _unlike(self) -> Tensor:
         """(q, q) mean square differences of faces, in small pictures."""
         assert self.pictures is not None
-        return _differences(self.pictures, self.pictures)
+        middle = _spot(0.62, 0.2, 0.2)
+        x = F.avg_pool2d(self.pictures, 2).cpu() * (middle / middle.sum() / self.pictures.shape[1]).sqrt()
+        return torch.cdist(x.flatten(1), x.flatten(1)).square()
 
     @property
     def _mirrored(self) -> bool:
@@ -394,13 +394,9 @@ def flatness(finest: Tensor) -> float:
     Few numbers are large in a picture of flat colours and hard lines: their kurtosis is 30 and more. Of photographs,
     paintings and pencil drawings it is 4 to 8.
     """
-    return _share(_kurtosis(finest), _FLAT)
-
-
-def _kurtosis(rows: Tensor) -> float:
-    """The median of that of (p, d)."""
-    square = rows.double().square()
-    return (square.square().mean(1) / square.mean(1).square().clamp_min(1e-12)).median().item()
+    square = finest.double().square()
+    kurtosis = (square.square().mean(1) / square.mean(1).square().clamp_min(1e-12)).median().item()
+    return _share(kurtosis, (10, 25))
 
 
 def _share(value: float, ends: tuple[float, float]) -> float:
@@ -416,28 +412,21 @@ def _distances(rows: Tensor, own: int = 0) -> Tensor:
     return square / (known[known > 0].median() if known.any() else 1.0)
 
 
-def help_of(own: Tensor, pictures: Tensor, latents: Tensor) -> float:
-    """From 0 to 1, how much faces of a model, small pictures (k, C, s, s), help a set of p images as donors.
+def help_of(own: Tensor, pictures: Tensor) -> float:
+    """From 0 to 1, how much faces of a model help a set of p images as donors: small pictures, (k, C, s, s).
 
-    They help few images that are less like each other than like these faces, such as photographs of five people. Images
-    of one look, such as old paintings, would lose it, and so would flat drawings.
+    They help few images whose lines are more like those of a face of the model than those of another image, such as
+    photographs of five people. Photographs of one person, old paintings and drawings are more like each other.
 
     Args:
         pictures: (2p, C, s, s), the images and their mirror images.
-        latents: (p, d), of the images at the level of side 16.
     """
-    p = len(latents)
-    among = _differences(pictures[:p], pictures)
-    among = among[among > 0].mean() if among.any() else among.sum()
-    nearer = (among / _differences(pictures, own).mean().clamp_min(1e-9)).item()
-    return _share(p, (MANY, _FEW)) * _share(nearer, _NEARER) * (1 - _share(_kurtosis(latents), _DRAWN))
-
-
-def _differences(a: Tensor, b: Tensor) -> Tensor:
-    """(p, q) mean square differences of faces, (·, C, 2 GRID, 2 GRID), at GRID pixels a side."""
-    middle = _spot(0.62, 0.2, 0.2)
-    a, b = (F.avg_pool2d(x, 2).cpu() * (middle / middle.sum() / x.shape[1]).sqrt() for x in (a, b))
-    return torch.cdist(a.flatten(1), b.flatten(1)).square()
+    lines, p = normed(face_lines(torch.cat([pictures, own])))[0], len(pictures) // 2
+    alike = lines[:p] @ lines.T
+    rows = torch.arange(p)
+    alike[rows, rows] = alike[rows, rows + p] = -1.0  # each image itself
+    nearest, other = alike[:, 2 * p :].amax(1), alike[:, : 2 * p].amax(1)
+    return _share(p, (MANY, _FEW)) * _share((nearest - other).mean().item(), _MORE_ALIKE)
 
 
 def _of_mouth(compared: Tensor) -> Tensor:

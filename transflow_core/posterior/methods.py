@@ -11,6 +11,7 @@ from ..recipes import Method
 from .bootstrap import MOST_KEPT
 from .conditioning import Posterior
 from .guard import Looks
+from .local import MANY
 from .shrinkage import ShrinkageCovariance
 
 M = TypeVar("M", bound=Method)
@@ -132,7 +133,8 @@ def recommend(posterior: Posterior, looks: Looks | None = None) -> Recommendatio
     if min(images, shrinkage.count) < _SEVERAL:
         return Recommendation(_shown(along(_ONE, 1)), "One image does not show how others differ: the model does.")
     some = f"{images} images" if images < MOST_KEPT else "The images"
-    why = f"{some} show how members of the set differ: each sample is put together from several of them."
+    own = ", and of the model's own faces where they are unlike" * (images < MANY and looks is not None)
+    why = f"{some} show how members of the set differ: each sample is put together from several of them{own}."
     far = apart = 0.0
     if looks is not None:
         looks = looks.of(posterior.counting)
