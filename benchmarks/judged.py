@@ -35,6 +35,7 @@ _SHORT = {DEFAULT: "default", PREDICTIVE: "before", OWN: "copies"}
 JUDGES, TWICE = 8, 2
 _SAMPLES, _OWN = 24, 6
 _CELL, _COLUMNS, _ROWS, _LINE = 192, 6, 4, 22
+_DRAWN = ("anime", "cartoon", "drawings", "sketch")
 _NO_FACES = ("digits", "neon_bar", "noise_bar")  # the bars are figures of the paper: see results.md
 TASK = """Open each sheet, and look at every single face, as somebody would who wants to share it. Some are
 photographs, some paintings or drawings. Only the face counts, from brow to chin and from cheek to cheek, not hair, neck
@@ -57,7 +58,7 @@ model copies them, lay shuffled on sheets. {judges} judges, language models that
 what. Two of them saw each. *Whole*: it could be a real picture of its kind, in % of both judges' grades. *Torn*:
 anybody sees at once that the face is broken. So many are torn for both judges, and for one at least. The others have a
 flaw that one finds on a second look. All images of a set are given. The sets of five, of five people and of one person,
-are held-out photographs of CelebA.
+are held-out photographs of CelebA. The numbers of the default were chosen on other sets of five of the same people.
 
     python -m benchmarks.judged sheets FOLDER --evidence SET SET … --faces FACES
     python -m benchmarks.judged count FOLDER
@@ -120,9 +121,9 @@ def count(folder: Path) -> list[dict]:
 
 
 def page(rows: list[dict]) -> str:
-    """The page, with sets in the order of the rows, and then sums: of sets with numbers, and of all."""
+    """The page, with sets in the order of the rows, and then sums: of sets with numbers, of each kind, and of all."""
     groups: dict[str, dict[str, list[list[int]]]] = defaultdict(lambda: {method: [] for method in _SHORT})
-    for group in (str, _kind, lambda _: "all sets"):
+    for group in (str, _numbered_sets, _kind, lambda _: "all sets"):
         for row in rows:
             if name := group(row["set"]):
                 groups[name][row["method"]].append(row["grades"])
@@ -138,9 +139,13 @@ def page(rows: list[dict]) -> str:
     return HEAD.format(samples=len(next(iter(groups.values()))[DEFAULT]), judges=JUDGES) + "".join(lines)
 
 
-def _kind(name: str) -> str:
+def _numbered_sets(name: str) -> str:
     """What sets with a number have in common, such as "five people, all"; nothing of other sets."""
     return f"{name[:-2]}, all" if name[-1].isdigit() else ""
+
+
+def _kind(name: str) -> str:
+    return f"{'drawings' if name.removesuffix(', shipped') in _DRAWN else 'photographs and paintings'}, all"
 
 
 def _count(options: argparse.Namespace) -> None:
