@@ -53,7 +53,7 @@ def people(faces: Path) -> list[list[Member]]:
 def sets_of_five(faces: Path, out: Path, n: int = 5) -> list[Path]:
     """Folders: n with a photograph of each of five people, and n with five photographs of one person."""
     found = people(faces)
-    known, rng = [group for group in found if len(group) >= _LEAST], random.Random(2)
+    known, rng = [group for group in found if len(group) >= _LEAST], random.Random(3)
     fives = {f"five people {k}": [rng.choice(group) for group in rng.sample(found, 5)] for k in range(1, n + 1)}
     ones = {f"one person {k}": rng.sample(group, 5) for k, group in enumerate(rng.sample(known, n), 1)}
     return [_write(members, out / name) for name, members in (fives | ones).items()]

@@ -47,7 +47,7 @@ MANY = 9
 _FEW = 5  # images that they help in full
 _OWN = 10.0  # as how many images they count then, where donors are chosen
 _AGAINST = math.log(4)  # images have four times their weight on the face, or more: the geometric mean over it
-_MORE_ALIKE = 0.04, 0.1  # by so much more correlation of lines they begin to help, and help in full
+_NEARER = 1.2, 1.6  # where they begin to help, and help in full: see `help_of`
 
 
 @dataclass(frozen=True)
@@ -304,9 +304,7 @@ class Local(ImageSampler):
     def _unlike(self) -> Tensor:
         """(q, q) mean square differences of faces, in small pictures."""
         assert self.pictures is not None
-        middle = _spot(0.62, 0.2, 0.2)
-        x = F.avg_pool2d(self.pictures, 2).cpu() * (middle / middle.sum() / self.pictures.shape[1]).sqrt()
-        return torch.cdist(x.flatten(1), x.flatten(1)).square()
+        return _differences(self.pictures, len(self.pictures))
 
     @property
     def _mirrored(self) -> bool:
@@ -415,18 +413,29 @@ def _distances(rows: Tensor, own: int = 0) -> Tensor:
 def help_of(own: Tensor, pictures: Tensor) -> float:
     """From 0 to 1, how much faces of a model help a set of p images as donors: small pictures, (k, C, s, s).
 
-    They help few images whose lines are more like those of a face of the model than those of another image, such as
-    photographs of five people. Photographs of one person, old paintings and drawings are more like each other.
+    They help few images that are more like them than like each other, such as photographs of five people: by the
+    correlation of lines with the nearest face and with the nearest other image, a and b, and by the mean square
+    differences between images and to faces, D and E. Help begins where (a - b) / 0.1 + (D / E - 1) / 0.4 is 1.2. Of
+    photographs of one person, old paintings and drawings it is less.
 
     Args:
         pictures: (2p, C, s, s), the images and their mirror images.
     """
     lines, p = normed(face_lines(torch.cat([pictures, own])))[0], len(pictures) // 2
-    alike = lines[:p] @ lines.T
+    alike, apart = lines[:p] @ lines.T, _differences(torch.cat([pictures, own]), p)
     rows = torch.arange(p)
     alike[rows, rows] = alike[rows, rows + p] = -1.0  # each image itself
-    nearest, other = alike[:, 2 * p :].amax(1), alike[:, : 2 * p].amax(1)
-    return _share(p, (MANY, _FEW)) * _share((nearest - other).mean().item(), _MORE_ALIKE)
+    nearer = (alike[:, 2 * p :].amax(1) - alike[:, : 2 * p].amax(1)).mean() / 0.1
+    among = apart[:, : 2 * p].sum() / (apart[:, : 2 * p] > 0).sum().clamp_min(1)
+    nearer += (among / apart[:, 2 * p :].mean().clamp_min(1e-9) - 1) / 0.4
+    return _share(p, (MANY, _FEW)) * _share(nearer.item(), _NEARER)
+
+
+def _differences(pictures: Tensor, p: int) -> Tensor:
+    """(p, q) mean square differences of the first faces to all of (q, C, 2 GRID, 2 GRID), at GRID pixels a side."""
+    middle = _spot(0.62, 0.2, 0.2)
+    x = F.avg_pool2d(pictures, 2).cpu() * (middle / middle.sum() / pictures.shape[1]).sqrt()
+    return torch.cdist(x[:p].flatten(1), x.flatten(1)).square()
 
 
 def _of_mouth(compared: Tensor) -> Tensor:
