@@ -220,7 +220,8 @@ class Conditioning(Reading):
 class Method(Recipe):
     """How samples are drawn.
 
-    - "local" draws new members of the set: each place of a sample comes from images of its own (see `Local`).
+    - "local" draws new members of the set: each place of a sample comes from images of its own, and of a few unlike
+      photographs also from faces that the model draws (see `Local`).
     - "bootstrap" mixes a few images in each sample: the Bayesian bootstrap (Rubin 1981).
     - "posterior" is the paper's: a draw of the posterior of the set's mean, N(μp, Σp) (eq. 3-8).
     - "auto" is the method that a saved posterior was made with, else the one that suits the evidence.

@@ -224,7 +224,8 @@ class Posterior(Gaussian):
         Args:
             how: a method and its numbers.
             levels: `prior.levels` or slices, needed where λ/m is one number a level; without them all is one level.
-            looks: `prior.looks(posterior.latents)`: with them the last two know mirror images, seams and a guard.
+            looks: `prior.looks(posterior.latents)`: with them the last two know mirror images, seams and a guard,
+                and "local" faces of the model.
             along: how far all draws move along the set's own directions, in standard deviations (see `directions`); it
                 needs looks.
 
