@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transflow_core.posterior import Gaussian, Posterior
-from transflow_core.posterior.guard import Looks, OwnFaces, lines_of
-from transflow_core.posterior.local import GRID, MANY, PRIOR_TEMPERATURE, LocalNumbers, _spot, flatness
+from transflow_core.posterior.guard import MANY, Looks, OwnFaces, lines_of
+from transflow_core.posterior.local import GRID, PRIOR_TEMPERATURE, LocalNumbers, _spot, flatness
 from transflow_core.priors.prior import LatentLevel
 
 from .helpers import by_local

@@ -13,9 +13,9 @@ from ..recipes import Method
 from .bootstrap import MOST_KEPT, BayesianBootstrap
 from .covariance import Covariance
 from .gaussian import Gaussian, Sampler
-from .guard import Looks, shrunk
+from .guard import MANY, Looks, shrunk
 from .levels import HasSlice, level_shapes, level_slices, per_level
-from .local import COARSE, GRID, MANY, PRIOR_TEMPERATURE, Local, LocalNumbers, flatness, help_of
+from .local import COARSE, GRID, PRIOR_TEMPERATURE, Local, LocalNumbers, flatness, help_of
 from .shrinkage import ShrinkageCovariance
 from .storage import PosteriorHeader, read_posterior, write_tensors
 

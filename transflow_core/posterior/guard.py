@@ -26,7 +26,9 @@ _LINES = 0.1  # of the side: around a place, which a line there is darker or lig
 _PARTS = (_FACE, _LINES), ((0.25, 0.7, 0.2, 0.8), 0.3)  # and from the brows to the mouth, in coarser lines
 _PLAIN = 0.004  # root mean square of lines: a face with less has none
 _ALIKE = 0.8  # correlation of the lines of a part with those of one of the evidence: most torn faces have less
-_FEW, _MANY, _MORE_ALIKE = 5, 9, 0.06  # few faces fit worse: of five images and fewer the correlation is so much more
+FEW, MANY = 5, 9
+"""Faces of so few images fit worse; from the second number on there are enough."""
+_MORE_ALIKE = 0.06  # of few images the correlation is so much more
 _SAME = 1e-3  # images that differ by less are one image, twice
 
 
@@ -63,7 +65,7 @@ class Guard:
         low = -F.max_pool2d((-seen).amax(0, keepdim=True), window, 1, window // 2)[0]
         small = judged(images, images.shape[-1])
         parts = tuple(lines[strength > _PLAIN] for lines, strength in (_lines_in(small, *part) for part in _PARTS))
-        few = min(max((_MANY - len(images) / 2) / (_MANY - _FEW), 0.0), 1.0)
+        few = share(len(images) / 2, MANY, FEW)
         alike = _ALIKE + _MORE_ALIKE * few
         return cls(ranges, torch.stack([low, high]), chessboard(small).max().item(), parts, alike)
 
@@ -270,6 +272,11 @@ def clear(images: Tensor, looks: Looks) -> Tensor:
         strengths.append(strength)
     mouth, *eyes = alike
     return (mouth + torch.minimum(*eyes)) * torch.minimum(*strengths[1:]).sqrt()
+
+
+def share(value: float, low: float, high: float) -> float:
+    """How far a value is from low to high, from 0 to 1."""
+    return min(max((value - low) / (high - low), 0.0), 1.0)
 
 
 def _apart(a: Tensor, b: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .bootstrap import ImageSampler, image_noise, one_image
 from .gaussian import standard_normal
-from .guard import face_lines, lines_of, normed, shrunk
+from .guard import FEW, MANY, face_lines, lines_of, normed, share, shrunk
 
 GRID = 16
 """Fields of weights are drawn on GRID × GRID places, and resized to each level."""
@@ -42,10 +42,7 @@ _BROKEN = 10.0  # how much what lacks of it counts, in units of a draw's mean se
 # Keeps the noise of fields apart from all others under one seed.
 _FIELDS = 0x2545F4914F6CDD1D
 _ALL = slice(None)
-MANY = 9
-"""From so many images on, faces of the model do not help."""
-_FEW = 5  # images that they help in full
-_OWN = 10.0  # as how many images they count then, where donors are chosen
+_OWN = 10.0  # as how many images faces of the model count at most, where donors are chosen
 _AGAINST = math.log(4)  # images have four times their weight on the face, or more: the geometric mean over it
 _NEARER = 1.2, 1.6  # where they begin to help, and help in full: see `help_of`
 
@@ -394,12 +391,7 @@ def flatness(finest: Tensor) -> float:
     """
     square = finest.double().square()
     kurtosis = (square.square().mean(1) / square.mean(1).square().clamp_min(1e-12)).median().item()
-    return _share(kurtosis, (10, 25))
-
-
-def _share(value: float, ends: tuple[float, float]) -> float:
-    """How far a value is from one end to the other, from 0 to 1."""
-    return min(max((value - ends[0]) / (ends[1] - ends[0]), 0.0), 1.0)
+    return share(kurtosis, 10, 25)
 
 
 def _distances(rows: Tensor, own: int = 0) -> Tensor:
@@ -428,7 +420,7 @@ def help_of(own: Tensor, pictures: Tensor) -> float:
     nearer = (alike[:, 2 * p :].amax(1) - alike[:, : 2 * p].amax(1)).mean() / 0.1
     among = apart[:, : 2 * p].sum() / (apart[:, : 2 * p] > 0).sum().clamp_min(1)
     nearer += (among / apart[:, 2 * p :].mean().clamp_min(1e-9) - 1) / 0.4
-    return _share(p, (MANY, _FEW)) * _share(nearer.item(), _NEARER)
+    return share(p, MANY, FEW) * share(nearer.item(), *_NEARER)
 
 
 def _differences(pictures: Tensor, p: int) -> Tensor:

@@ -10,8 +10,7 @@ from ..limits import LAM_RATIO_SLIDER
 from ..recipes import Method
 from .bootstrap import MOST_KEPT
 from .conditioning import Posterior
-from .guard import Looks
-from .local import MANY
+from .guard import MANY, Looks, share
 from .shrinkage import ShrinkageCovariance
 
 M = TypeVar("M", bound=Method)
@@ -138,9 +137,9 @@ def recommend(posterior: Posterior, looks: Looks | None = None) -> Recommendatio
     far = apart = 0.0
     if looks is not None:
         looks = looks.of(posterior.counting)
-        apart = _share(-looks.alignment, -_ALIGNED, -_APART)
+        apart = share(-looks.alignment, -_ALIGNED, -_APART)
         rms = posterior.latents[posterior.counting].double().square().mean().sqrt().item()
-        far = _share(rms / looks.usual, _USUAL, _FAR) if looks.usual else 0.0
+        far = share(rms / looks.usual, _USUAL, _FAR) if looks.usual else 0.0
     closer, because = max(
         (0.0, ""),
         (_CLOSE * apart, " Their parts, such as eyes, are not at the same places: samples stay close to one image."),
@@ -154,8 +153,3 @@ def _shown(method: Method) -> Method:
     """With the numbers that sliders show."""
     assert method.likeness is not None and isinstance(method.lam_ratio, float)
     return method.replace(likeness=round(method.likeness, 2), lam_ratio=float(f"{method.lam_ratio:.3g}"))
-
-
-def _share(value: float, low: float, high: float) -> float:
-    """How far a value is from low to high, from 0 to 1."""
-    return min(max((value - low) / (high - low), 0.0), 1.0)
