@@ -274,13 +274,12 @@ class Posterior(Gaussian):
             fine = next((part for part in slices if part.start >= max(fine.start, self.since.min())), slices[-1])
             have = self.since <= max(fine.start, self.since.min())
         flat = flatness(self.latents[have.to(self.latents.device)][:, fine])
-        numbers, directions, own = LocalNumbers.of(how.likeness, flat), self._had(images, mean), 0
+        directions, helped, own = self._had(images, mean), 0.0, 0
         pictures = None if looks is None else looks.small(2 * GRID)
-        if looks is not None and pictures is not None and looks.own is not None and len(self.latents) < MANY:
+        if pictures is not None and looks and looks.own and len(self.latents) < MANY and how.likeness < 1:
             faces = looks.own()
             small = shrunk(faces.pictures, 2 * GRID).to(pictures)
-            numbers = LocalNumbers.of(how.likeness, flat, help_of(small, pictures))
-            if numbers.own:
+            if helped := help_of(small, pictures):
                 own, guard = len(faces.latents), guard and guard.with_faces(faces.pictures)
                 directions = torch.cat([directions, faces.latents.to(mean) - mean])
                 pictures = torch.cat([pictures, small])
@@ -291,7 +290,7 @@ class Posterior(Gaussian):
             directions=gain(directions),
             shares=shares,
             shapes=shapes,
-            numbers=numbers,
+            numbers=LocalNumbers.of(how.likeness, flat, helped),
             pictures=pictures,
             own=own,
             visible=self.visible,

@@ -64,7 +64,7 @@ class Guard:
         high = F.max_pool2d(seen.amax(0, keepdim=True), window, 1, window // 2)[0]
         low = -F.max_pool2d((-seen).amax(0, keepdim=True), window, 1, window // 2)[0]
         small = judged(images, images.shape[-1])
-        parts = tuple(lines[strength > _PLAIN] for lines, strength in (_lines_in(small, *part) for part in _PARTS))
+        parts = _parts_in(small)
         few = share(len(images) / 2, MANY, FEW)
         alike = _ALIKE + _MORE_ALIKE * few
         return cls(ranges, torch.stack([low, high]), chessboard(small).max().item(), parts, alike)
@@ -84,10 +84,8 @@ class Guard:
 
     def with_faces(self, pictures: Tensor) -> Guard:
         """The same, where faces like these, (k, C, S, S), are whole as well."""
-        small = judged(pictures, self.chroma.shape[-1])
-        found = [_lines_in(small, *part)[0] for part in _PARTS]
-        parts = tuple(torch.cat(both) for both in zip(self.parts, found, strict=True))
-        return replace(self, parts=parts)
+        found = _parts_in(judged(pictures, self.chroma.shape[-1]))
+        return replace(self, parts=tuple(torch.cat(both) for both in zip(self.parts, found, strict=True)))
 
     def uncoloured(self) -> Guard:
         """The same, for pictures that may have any colour."""
@@ -332,6 +330,11 @@ def lines_of(pictures: Tensor, window: int) -> Tensor:
     for size in ((window, 1), (1, window)):  # a window of 19 at once takes five times as long
         around = F.avg_pool2d(around, size, 1, [side // 2 for side in size], count_include_pad=False)
     return grey - around
+
+
+def _parts_in(small: Tensor) -> tuple[Tensor, ...]:
+    """Of each part of (q, C, S, S) faces, the lines of those that have some there: see `Guard.parts`."""
+    return tuple(lines[strength > _PLAIN] for lines, strength in (_lines_in(small, *part) for part in _PARTS))
 
 
 def _lines_in(

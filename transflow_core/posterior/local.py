@@ -220,7 +220,7 @@ class Local(ImageSampler):
         (drawn, k), numbers = rows.shape, self.numbers
         unlike = (self._apart[rows[:, :1], rows] - _LIKE).clamp_min(0).float()
         counts = (numbers.donors - torch.arange(k)).clamp(1e-30, 1).log() - numbers.fit * unlike
-        share = counts.softmax(1)
+        weight = counts.softmax(1)
         counts = counts[:, :, None, None].expand(drawn, k, GRID, GRID)
         if self.visible is not None:
             seen = self.visible.cpu()
@@ -232,7 +232,7 @@ class Local(ImageSampler):
         cuts = numbers.cuts if self.pictures is not None and k > 1 and self._placed else 1
         g = self._fields(n, cuts, k, seed, start, fold, only)
         if self.pictures is not None and k > 1:
-            others = (share * self._unlike[rows[:, :1], rows]).sum(1) / share[:, 1:].sum(1).clamp_min(1e-30)
+            others = (weight * self._unlike[rows[:, :1], rows]).sum(1) / weight[:, 1:].sum(1).clamp_min(1e-30)
             a = (1 / (1 + others / _UNLIKE))[:, None, None, None, None]
             u = image_noise(n, len(self.shares) + self.own, seed, start, stream=8 * fold + 3)[only].float()
             g = a * g + (1 - a) / 4 * u.gather(1, self._image[rows])[:, None, :, None, None]
@@ -262,16 +262,17 @@ class Local(ImageSampler):
         lead = one_image(self.shares, noise[:, :p])[:, None]
         gumbel = -torch.special.log_ndtr(others).neg().log()
         apart, q = self._apart, len(self.directions) - own
-        nearest = apart[:, :p].minimum(apart[:, p:q]) if self._mirrored else apart[:, :p]
+        nearest, at = apart[:, :p], torch.arange(p).expand(len(apart), p)
+        if self._mirrored:
+            other = apart[:, p:q]
+            nearest, at = nearest.minimum(other), torch.where(other < nearest, at + p, at)
         nearest = torch.cat([nearest, apart[:, q:]], 1)
+        at = torch.cat([at, torch.arange(q, q + own).expand(len(apart), own)], 1)
         first = lead + p * (side[:, :1] > 0) if self._mirrored else lead
         shares = torch.cat([self.shares, self.shares.new_full((own,), self.numbers.own / max(1, p * own))])
         score = gumbel + shares.log() - self.numbers.near * nearest[first[:, 0]]
-        rows = score.scatter(1, lead, math.inf).topk(k, 1).indices[:, 1:]
-        if self._mirrored:
-            other = torch.where(apart[first, (rows + p).clamp_max(q - 1)] < apart[first, rows], rows + p, rows)
-            rows = torch.where(rows < p, other, rows + p)
-        return torch.cat([first, rows], 1)
+        others = score.scatter(1, lead, math.inf).topk(k, 1).indices[:, 1:]
+        return torch.cat([first, at[first, others]], 1)
 
     def _fields(self, n: int, cuts: int, k: int, seed: int, start: int, fold: int, only: Tensor | slice) -> Tensor:
         """(n, cuts, K, GRID, GRID): of more donors the first are the same. Another number of cuts has other fields."""
@@ -330,9 +331,8 @@ class Local(ImageSampler):
     def _apart(self) -> Tensor:
         """(q, q) float64 distances between images, see above."""
         coarse = [self.directions[:, part] for part, shape in self._levels if shape[1] <= COARSE]
-        own = self.own
-        apart = _distances(torch.cat(coarse, 1) if coarse else self.directions, own)
-        return apart if self.pictures is None else (apart + _distances(face_lines(self.pictures), own)) / 2
+        apart = _distances(torch.cat(coarse, 1) if coarse else self.directions, self.own)
+        return apart if self.pictures is None else (apart + _distances(face_lines(self.pictures), self.own)) / 2
 
 
 def fields(noise: Tensor, length: float) -> Tensor:
