@@ -105,7 +105,8 @@ class Engines:
 
     def keep_examples(self, name: str) -> None:
         """Invert the example sets of the row while no request waits, and again before they are dropped, until the
-        process ends: so the first click on one is quick. The page opens with the first of them.
+        process ends: so the first click on one is quick. The page opens with the first of them. The faces that the
+        model draws by itself, which help a visitor's few photographs, are made then as well.
 
         On a GPU, which needs no such preparation, nothing happens.
         """
@@ -113,7 +114,10 @@ class Engines:
             while self._compute is not None:
                 engine = self.get(name)
                 for some in filter(lambda one: one.shown, example_sets().values()):
-                    engine.looks(engine.read(some.files, align="never", priority="idle").posterior(), priority="idle")
+                    posterior = engine.read(some.files, align="never", priority="idle").posterior()
+                    looks = engine.looks(posterior, priority="idle")
+                    if looks.own is not None:
+                        engine.call(looks.own, priority="idle")  # the prior keeps them
                 time.sleep(max(EVERY, AGE / 2))
 
     def _load(self, name: str) -> Engine:

@@ -166,6 +166,7 @@ def test_few_addresses_are_fetched_at_once(loader, monkeypatch):
 def test_the_sets_of_the_row_are_read_again_before_they_are_forgotten(folder, loader, monkeypatch):
     waited = mock.Mock(side_effect=[None, Cancelled])
     monkeypatch.setattr(demo.server.priors.time, "sleep", waited)
-    with mock.patch.object(Engine, "read") as read, mock.patch.object(Engine, "looks"):
+    with mock.patch.object(Engine, "read") as read, mock.patch.object(Engine, "looks") as looks:
         Engines(folder).keep_examples(A)
+    looks.return_value.own.assert_called()
     assert waited.call_args.args[0] < AGE and read.call_count == 2 * sum(one.shown for one in example_sets().values())
