@@ -108,6 +108,7 @@ def test_on_a_small_phone_menus_the_status_and_privacy_are_in_sight(new_page, se
     wait_samples(page)
     status = page.locator("#faces-status").bounding_box()
     assert status["y"] + 20 <= page.locator("#dice").bounding_box()["y"]
+    assert page.get_by_role("tab", name="Restyle").bounding_box()["height"] >= 36
     finger = Finger(page)
     for menu in range(2):
         finger.tap(f"#sheet summary >> nth={menu}")
