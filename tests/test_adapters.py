@@ -138,8 +138,21 @@ def test_equal_models_have_equal_fingerprints():
         """Other mathematics with the same weights."""
 
     assert adapt_flow(Otherwise()).fingerprint != adapt_flow(Scaled()).fingerprint
-    # Without weights, what it does to an image tells models apart.
-    for one, other in ((Scaled(2.0), Scaled(3.0)), (Own(), Moved()), (Mixed(), Own())):
+
+    class Turned(Scaled):
+        def __init__(self, shift):
+            super().__init__()
+            self.shift = shift
+
+        def forward(self, x):
+            return super().forward(x.roll(self.shift, 3))
+
+        def inverse(self, z):
+            x, log_det = super().inverse(z)
+            return x.roll(-self.shift, 3), log_det
+
+    # What it does to an image tells models apart that have no weights, or the same.
+    for one, other in ((Scaled(2.0), Scaled(3.0)), (Own(), Moved()), (Mixed(), Own()), (Turned(1), Turned(2))):
         assert adapt_flow(one).fingerprint == adapt_flow(one).fingerprint != adapt_flow(other).fingerprint
     assert adapt_flow(Scaled()).fingerprint != adapt_flow(Scaled(), PixelConvention(offset=1.0, scale=2.0)).fingerprint
     assert adapt_flow(Own(), fingerprint="mine").fingerprint == "mine"
@@ -167,3 +180,17 @@ def test_what_does_not_fit_is_refused(tmp_path):
         adapt_flow(Forgetful())
     with pytest.raises(TypeError, match="only a Glow"):
         Prior.from_checkpoint(adapt_flow(Own())).save(tmp_path / "own.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ({"forward": lambda _, x: 4 * x.flatten(1)}, "forward must return latents and log_det"),
+        ({"inverse": lambda _, z: z.reshape(-1, *IMAGE) / 4}, "inverse must return images and log_det"),
+        ({"latent_shapes": (DIM,)}, "latent_shapes must be"),
+        ({"latent_shapes": ((DIM,),)}, "latent_shapes must be"),
+    ],
+)
+def test_what_a_flow_lacks_is_said(broken, message):
+    with pytest.raises(ValueError, match=message):
+        adapt_flow(type("Broken", (Own,), broken)())

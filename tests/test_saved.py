@@ -233,6 +233,8 @@ def test_a_posterior_is_evidence_as_its_file_is(tmp_path):
     assert own.facts["m"] == 2 and own.overview.tobytes() == file.overview.tobytes()
     with pytest.raises(ValueError, match="the posterior was made with another prior, not with"):
         engine.run(Sample(n=2), evidence=Posterior.condition(EVIDENCE, 0.5))
+    with pytest.raises(ValueError, match="no classifier of this program, but a posterior"):
+        FewShotClassifier.load(tmp_path / "two.safetensors", prior)
 
 
 @pytest.mark.parametrize("ratio", RATIOS.values(), ids=RATIOS)

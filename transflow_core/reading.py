@@ -190,7 +190,7 @@ class Reader(Compute):
         if posterior.dim != self.prior.dim or made_with not in (None, self.prior.fingerprint):
             name = posterior.metadata.get("prior", "another prior")
             if name == self.prior.name:
-                raise ValueError(f"{title} was made with an older {name}, and opens with that one alone")
+                raise ValueError(f"{title} was made with another {name}, and opens with that one alone")
             raise ValueError(f"{title} was made with {name}, not with {self.prior.name}: choose that prior for it")
         if not posterior.mean.abs().max() < LARGEST_LATENT:
             raise ValueError(f"{title} lies beyond all that this prior can show: it is damaged, or no posterior of it")

@@ -93,6 +93,7 @@ def test_nothing_to_train_on_is_said(disc_folder, tmp_path, monkeypatch, options
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 and then nothing")
     with pytest.raises(TrainingError, match=message):
         prepare(**{"data": disc_folder, "size": 32, "cache": tmp_path / "cache"} | options)
+    assert not [*tmp_path.glob("cache/*")]  # no copies of what may be private
 
 
 def test_faces_are_aligned_when_asked(tmp_path):

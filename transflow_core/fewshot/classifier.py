@@ -247,7 +247,8 @@ class FewShotClassifier:
         tensors, header = read_classifier(Path(path))
         if prior is not None and header.fingerprint != prior.fingerprint:
             name = header.metadata.get("prior", "another prior")
-            raise ValueError(f"{path}: this classifier was made with {name}, not with {prior.name}")
+            name = f"another {name}" if name == prior.name else f"{name}, not with {prior.name}"
+            raise ValueError(f"{path}: this classifier was made with {name}")
         self = cls(prior, likelihood=header.likelihood if header.centred else "paper", features=header.features)
         self.metadata = header.metadata
         self.classes, self.counts = header.classes, tuple(int(count) for count in tensors["counts"])

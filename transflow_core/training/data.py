@@ -107,6 +107,8 @@ def prepare(
             (apart if name in chosen else train).write(row.tobytes())
             counts["held_out" if name in chosen else "train"] += 1
     if not counts["train"] or counts["held_out"] < _LEAST_HELD_OUT:
+        for part in counts:
+            (cache / f"{part}.new").unlink()  # they are as private as the images
         why = "".join(f"; {count} × {problem}" for problem, count in left_out.items())
         raise TrainingError(
             f"{data}: of images of {size}×{size} or more, {counts['train']} are to train on and {counts['held_out']} "
