@@ -160,7 +160,7 @@ const drawPosterior = ({centre, mean, variance}) => {
   });
   set(find('.mean'), {cx: mean[0], cy: -mean[1], 'data-z1': mean[0], 'data-z2': mean[1]});
   set(find('.centre'), {transform: `translate(${centre[0]} ${-centre[1]})`});
-  set(find('.pull'), {x2: centre[0], y2: -centre[1]});
+  set(find('.shift'), {x2: centre[0], y2: -centre[1]});
   // The name is on the side away from the evidence's mean, where there is space.
   set(find('.mean-name'), {x: mean[0] - 0.14, y: -mean[1] + 0.42});
 };

@@ -6,6 +6,8 @@
 const MOST = 10, TAB = 'studio';
 const undo = element.querySelector('.undo'), dialog = element.querySelector('dialog');
 const last = {};  // the query of each tab's address
+// Storage of this tab of the browser, which may be blocked, has the Studio's for a reload on another tab (photos.js).
+const remember = query => { last[TAB] = query; try { sessionStorage.setItem('studio', query); } catch { /* blocked */ } };
 const first = location.search.includes('tab=') ? '' : location.search;  // of the samples that are on their way
 let states = [], now = null, going = false;
 let over = 0;  // what was asked for up to this request (stream.js) is over: the visitor stepped back since
@@ -55,7 +57,7 @@ const keep = async entry => {
   const away = !element.offsetParent && here && here.tab !== TAB ? here.tab : null;
   if (away && now !== null) set({tab: TAB, id: now, query: before, depth: depth()}, '?' + (before ?? ''));
   const saved = {tab: TAB, id: entry.id, query: entry.query, depth: depth()};
-  last[TAB] = entry.query;
+  remember(entry.query);
   if (here && here.id !== entry.id && now !== null && !going) history.pushState({...saved, depth: depth() + 1}, '', url);
   else set(saved, url);
   now = entry.id;
@@ -75,7 +77,7 @@ const ask = ({id, query}) => {
 };
 const go = state => {
   now = state.id;
-  last[TAB] = state.query;
+  remember(state.query);
   going = true;  // the next value is this state, with another id if the server has forgotten it
   show();
   ask(state);

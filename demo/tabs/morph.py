@@ -96,9 +96,9 @@ class Morph:
         engine, draws = result.engine, result.request.draws
         steps = max(_FEWEST, min(_MOST, MOST_DECODED // draws["n"]))
 
-        def make(**how: Any) -> list[Image.Image]:
+        def make(progress: Any, **how: Any) -> list[Image.Image]:
             samples = engine.sample(result.sampler, side=side, **draws, **how)
-            return morph(engine, result.sampler, samples, steps, **how)
+            return morph(engine, result.sampler, samples, steps, progress=progress, **how)
 
         frames = yield from self.working.run(make, cancel, engine, "pictures")
         if frames is not None:

@@ -364,7 +364,7 @@ class Studio:
             session.query = urlencode(found)
             key = key if own else OPENING
         with contextlib.suppress(ValueError):  # an invalid address opens with the defaults
-            if found.get("tab", _TAB) == _TAB:  # those of another tab are for that one
+            if found.get("tab") != "interpolate":  # its settings are its own
                 recipe, auto = settings_in(found)
         view, face = session.state(View), found.get(_FACE, "")
         view.asked = min(int(face), recipe.n) - 1 if re.fullmatch("[1-9][0-9]{0,2}", face) else None

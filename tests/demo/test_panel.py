@@ -285,6 +285,17 @@ def test_a_reload_keeps_ones_own_while_a_set_is_in_their_place(page, served_smal
     choose_example(page, "red_hair")
     page.reload()
     wait_status(page, "m = 18 ")
+    before = page.url
+    page.click("#dice")
+    page.wait_for_url(lambda url: url != before)
+    drawn = page.url
+    page.get_by_role("tab", name="Restyle").click()  # its address has nothing of the Studio
+    page.wait_for_url(re.compile("tab=restyle"))
+    page.reload()
+    page.get_by_role("tab", name="Studio", exact=True).click()
+    wait_status(page, "m = 18 ")
+    page.wait_for_url(drawn)  # with the seed of the new faces
+    page.wait_for_selector(mine)
     page.click("#evidence-clear")  # with those that the browser keeps
     has(page, "No images yet. These samples come from the model alone.")
     assert page.evaluate("sessionStorage.getItem('photos')") is None and not page.is_visible(mine)
