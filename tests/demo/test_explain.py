@@ -267,7 +267,7 @@ def test_old_links_open_the_inner_tabs_and_a_click_says_so_in_the_address(page, 
     # Images, what the model draws, and what the page shows, of each set.
     page.wait_for_function("[...document.querySelectorAll('#far img')].filter(one => one.naturalWidth).length === 9")
     page.get_by_role("tab", name="About").click()
-    assert "deletes a photo 60 minutes after" in " ".join(page.inner_text("#about").split())
+    assert "at most 60 minutes longer" in " ".join(page.inner_text("#about").split())
     page.get_by_role("tab", name="How far it goes").click()
     page.click("#far a[href$=neon_bar]")
     page.wait_for_url(re.compile("example=neon_bar"))
