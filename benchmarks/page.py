@@ -218,7 +218,7 @@ def drops(tree: Path, folder: Path, pixels: float, line: float = 0, count: int =
                 page = browser.new_page(viewport={"width": 1280, "height": 900})
                 page.set_default_timeout(180_000)
                 page.goto(url)
-                page.wait_for_function("/exists/.test(document.querySelector('#faces-status')?.innerText)")
+                page.wait_for_function("/exists|resemble/.test(document.querySelector('#faces-status')?.innerText)")
                 if index:
                     page.wait_for_timeout(20_000)  # for all that follows a start
                 if line:
