@@ -292,6 +292,7 @@ def test_a_reload_keeps_ones_own_while_a_set_is_in_their_place(page, served_smal
     page.get_by_role("tab", name="Restyle").click()  # its address has nothing of the Studio
     page.wait_for_url(re.compile("tab=restyle"))
     page.reload()
+    says(page, "#restyle-faces", "faces found")  # nobody clicks within the milliseconds in which the tab opens
     page.get_by_role("tab", name="Studio", exact=True).click()
     wait_status(page, "m = 18 ")
     page.wait_for_url(drawn)  # with the seed of the new faces
