@@ -59,9 +59,10 @@ def summary(evidence: Evidence, nothing: str = NOTHING) -> str:
 
 
 def examples_html(without: str = "") -> str:
-    """A chip for each example set of the row, but one: a small picture and a name; and before them one for the
-    visitor's own, hidden. `static/examples.js` and `static/mine.js` listen."""
-    buttons, sets = [_MINE], [one for one in example_sets().values() if one.shown and one.key != without]
+    """A chip for each example set of the row, but one: a small picture and a name; and behind them one for the
+    visitor's own, hidden: none moves under the pointer when it comes. `static/examples.js` and `static/mine.js`
+    listen."""
+    buttons, sets = [], [one for one in example_sets().values() if one.shown and one.key != without]
     for index, example in enumerate(sets):
         with Image.open(example.files[0]) as image:
             small = image.convert("RGB").resize((64, 64))
@@ -69,6 +70,7 @@ def examples_html(without: str = "") -> str:
             f'<button type="button" data-example="{example.key}" title="{escape(example.about)}"{_roving(index)}>'
             f'<img src="{data_uri(small)}" alt="" width="32" height="32">{escape(example.title)}</button>'
         )
+    buttons.append(_MINE)
     return f'<div class="examples chips" role="group" aria-label="Example sets" data-roving>{"".join(buttons)}</div>'
 
 

@@ -246,9 +246,11 @@ def test_ones_own_photos_are_a_set_to_return_to(page, served_small):
     opened(page, served_small, panel=False)
     assert not page.is_visible(mine)
     upload(page, EXAMPLES["sepia"][:2], used=2)
-    own = sheet(page)
+    own, chip = sheet(page), page.locator("#evidence [data-example=red_hair]")
+    before = chip.bounding_box()
     choose_example(page, "red_hair")
     page.wait_for_selector(mine)
+    assert chip.bounding_box() == before  # a second click is on the same set
     for width in (1280, 390):
         page.set_viewport_size({"width": width, "height": 844})
         frames(page)
