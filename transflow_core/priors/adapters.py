@@ -72,8 +72,10 @@ def adapt_flow(
         state = flow.state_dict() if isinstance(flow, nn.Module) else {}
         for key in sorted(state):
             digest.update(key.encode() + state[key].detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
-        # The weights do not tell all: a permutation may be no buffer. Few digits: a GPU gives others than a processor.
-        some = z[0, :: math.ceil(dim / 16)].cpu().double().numpy().round(1) + 0.0  # -0 is 0
+        # Weights do not decide all: a permutation may be no buffer. With them a few digits do, which a GPU gives, too.
+        made = z.cpu().double().numpy()
+        weighted = any(tensor.numel() for tensor in state.values())
+        some = made[0, :: math.ceil(dim / 16)].round(1) + 0.0 if weighted else made.round(4)  # -0 is 0
         digest.update(some.tobytes())
         fingerprint = digest.hexdigest()[:16]
     return Checkpoint(flow, pixels, name, fingerprint, metadata={"format": "own flow"})
