@@ -148,7 +148,7 @@ def test_on_a_phone_the_styles_are_below_the_picture_and_a_click_scrolls_to_it(n
     )
     page.locator("#restyle-code").scroll_into_view_if_needed()
     assert page.locator("#style-examples").bounding_box()["y"] >= 0, "the styles stay in sight"
-    page.locator("#style-examples button").last.click()
+    page.locator("#style-examples button:visible").last.click()
     page.wait_for_function("document.querySelector('#restyle-slider').getBoundingClientRect().top >= 0")
 
 
