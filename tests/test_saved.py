@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from transflow_core import Engine, FewShotClassifier, Method, Sample
+from transflow_core.operations.files import Latents
 from transflow_core.posterior import Gaussian, Posterior, Restyling, mixed, resolve
 
 from .fuzz import changed, edits, many
@@ -105,8 +106,19 @@ def test_a_file_that_is_too_large_is_not_read(saved, monkeypatch):
 def test_a_file_of_another_kind_is_refused(saved, kind):
     path, use = saved
     if use is not KINDS[kind][1]:
-        with pytest.raises(ValueError, match=f"no {kind} of this program"):
+        with pytest.raises(ValueError, match=f"no {kind} of this program, but a "):
             KINDS[kind][1](path)
+
+
+@pytest.mark.parametrize("use", [use_posterior, use_classifier])
+def test_latents_and_weights_are_named_or_refused_without_a_field(tmp_path, use):
+    path, z = tmp_path / "file.safetensors", torch.zeros(2, D)
+    Latents(z, ("a", "b")).save(path, {"recipe": "encode"})
+    with pytest.raises(ValueError, match=r"of this program, but latents$"):
+        use(path)
+    save_file({"z": z}, path)
+    with pytest.raises(ValueError, match=r"of this program$"):
+        use(path)
 
 
 @pytest.mark.parametrize("header", ["{", "[1]", "[" * 100_000, '{"a": "\\ud800"}', "x" * 2**21])

@@ -51,9 +51,11 @@ def read_tensors(
     with open_safetensors(path, kind) as handle:
         try:
             head = handle.metadata() or {}
-            if (other := next((one for one in ("posterior", "classifier") if one in head), kind)) != kind:
-                raise ValueError(f"this is no {kind} of this program, but a {other}")
-            header = model.model_validate_json(head.get(kind, "{}"))
+            if kind not in head:
+                known = {"posterior": "a posterior", "classifier": "a classifier", "recipe": "latents"}
+                other = next((f", but {words}" for one, words in known.items() if one in head), "")
+                raise ValueError(f"this is no {kind} of this program{other}")
+            header = model.model_validate_json(head[kind])
             found = {name: handle.get_slice(name) for name in handle.keys()}  # noqa: SIM118
             _check_shapes(found, *expected(header, set(found)), kind)
             tensors = {name: handle.get_tensor(name).clone() for name in found}
