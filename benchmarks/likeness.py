@@ -12,7 +12,7 @@ soon as it is measured. A row is measured again only if the model, the method's 
 changed. So you can stop a run and continue it. The page and the chart are written from the file.
 
 Four spaces (`benchmarks.features`): colour and texture, an ImageNet network, small pixels, and dlib's face descriptors.
-Descriptors are slow, so only the first splits have them.
+Only the first splits have descriptors.
 """
 
 import argparse

@@ -19,7 +19,7 @@ __all__ = ["FIVE", "IMPOSTORS", "OTHERS", "measure", "nearness", "texts"]
 
 _GIVEN = 5
 _LEAST = _GIVEN + 2  # two are held out, since each is compared with the rest
-_MOST_SPLITS = 2  # descriptors are slow
+_MOST_SPLITS = 2
 OTHERS, FIVE = "the person's other photographs", "the five given photographs"
 IMPOSTORS = "photographs of other people"
 

@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw, ImageFilter
 
 from transflow_core.faces import AlignedFace, align, detection, models
 from transflow_core.faces import frame as frame_module
-from transflow_core.faces.alignment import describe
 from transflow_core.faces.detection import detect
 from transflow_core.faces.frame import LEFT_EYE, RIGHT_EYE, to_frame, to_image
+from transflow_core.faces.recognition import describe, descriptors
 
 from .helpers import ROOT, SHARED, squares
 
@@ -264,6 +265,26 @@ def test_threads_see_their_own_pictures(frames):
     alone = [detect(picture, thorough=False) for picture in pictures]
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(lambda picture: detect(picture, thorough=False), pictures)) == alone
+
+
+def test_descriptors_are_those_of_dlib(frames):
+    """The network is computed by torch, from dlib's own file."""
+    chips = [np.asarray(frame.resize((150, 150))) for frame in frames[:3]]
+    network = models.dlib().face_recognition_model_v1(models.dlib_file("descriptor"))
+    eyes = (150 * 0.3182, 150 * 0.3143), (150 * 0.6685, 150 * 0.3142)  # where a chip has them: nothing is moved
+    for chip in chips:
+        expected = np.array(network.compute_face_descriptor(chip))
+        np.testing.assert_allclose(describe(Image.fromarray(chip), eyes), expected, atol=1e-3)
+
+
+def test_an_aligned_face_is_described_at_every_size(frames):
+    images = torch.from_numpy(np.stack([np.asarray(frame) for frame in frames[:3]])).permute(0, 3, 1, 2) / 255
+    (side, _), found = frames[0].size, descriptors(images)
+    for row, frame in zip(found, frames, strict=False):
+        eyes = tuple((side * x, side * y) for x, y in (LEFT_EYE, RIGHT_EYE))
+        assert np.linalg.norm(row.numpy() - describe(frame, eyes)) < 0.1
+    larger = descriptors(torch.nn.functional.interpolate(images, scale_factor=2, mode="bilinear"))
+    assert (larger - found).norm(dim=1).max() < 0.2
 
 
 def test_one_face_is_described_alike_wherever_it_is_and_others_are_not(frames):

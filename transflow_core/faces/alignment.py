@@ -1,4 +1,4 @@
-"""A picture to its aligned faces, and what was done; a face to dlib's descriptor of it."""
+"""A picture to its aligned faces, and what was done."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,7 +8,7 @@ from PIL import Image
 
 from .detection import Detection, detect
 from .frame import LEFT_EYE, RIGHT_EYE, Eyes, centre_square, to_frame, to_image
-from .models import Landmarks, descriptor
+from .models import Landmarks
 
 AlignMode = Literal["auto", "never", "always"]
 Placement = Literal["aligned", "kept", "whole"]
@@ -21,8 +21,6 @@ _READY_SIZE, _LARGEST_FRAME = 2.0, 256
 _READY_TOLERANCE = 0.06
 # Under this score, what a detector takes for a face in such a picture is as often the wrong part of a drawing.
 _READY_SCORE = 0.5
-# The chip that the descriptor was trained on: 150 px, with the eyes of dlib's mean face there.
-_CHIP_SIDE, _CHIP_EYES = 150, ((0.3182, 0.3143), (0.6685, 0.3142))
 
 
 @dataclass(frozen=True)
@@ -139,11 +137,3 @@ def _aligned(image: Image.Image, size: int, face: Detection, index: int, count: 
     how += f" ({index + 1} of {count})" if count > 1 else ""
     frame = to_frame(image, face.eyes, size)
     return AlignedFace(frame, face.box, face.eyes, how, "aligned", to_image(face.eyes), face.rotation, index)
-
-
-def describe(image: Image.Image, eyes: Eyes) -> np.ndarray:
-    """dlib's (128,) descriptor of the face whose eye centres are at these pixels. About 0.3 s on a CPU core.
-
-    Under 0.6 apart is usually the same person (`dlib_face_recognition_resnet_model_v1`, D. E. King; 99.38 % on LFW).
-    """
-    return descriptor(np.asarray(to_frame(image, eyes, _CHIP_SIDE, template=_CHIP_EYES)))

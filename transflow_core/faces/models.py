@@ -110,10 +110,9 @@ def eye_centres(pixels: np.ndarray, boxes: list[tuple[float, float, float, float
     return centres
 
 
-def descriptor(chip: np.ndarray) -> np.ndarray:
-    """dlib's (128,) face descriptor of one uint8 (150, 150, 3) chip."""
-    with _one_at_a_time:
-        return np.array(_loaded("descriptor").compute_face_descriptor(np.ascontiguousarray(chip)))
+def dlib_file(name: str) -> str:
+    """The file of one of dlib's models: landmarks "5" and "68", and "descriptor"."""
+    return _dlib_files()[name][1]
 
 
 @functools.cache

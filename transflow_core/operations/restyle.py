@@ -16,9 +16,9 @@ from torch import Tensor
 from ..compute import How
 from ..evidence import Evidence, EvidenceImage
 from ..faces import paste
-from ..faces.alignment import describe
 from ..faces.frame import LEFT_EYE, RIGHT_EYE
 from ..faces.models import dlib
+from ..faces.recognition import describe
 from ..images import to_pil
 from ..images.sheets import enlarge
 from ..limits import RESTYLE_SIDE
