@@ -14,7 +14,7 @@ from transflow_core.flows import fused
 from transflow_core.flows.base import Guard
 from transflow_core.flows.fused import GuardedFlow
 from transflow_core.flows.glow import GlowConfig, LevelConfig
-from transflow_core.flows.wavelet import DetailConfig, WaveletConfig, read_config, unrolled, write_config
+from transflow_core.flows.wavelet import DetailConfig, ScaleConfig, WaveletConfig, read_config, unrolled, write_config
 from transflow_core.posterior import Posterior
 
 from ..helpers import EXAMPLES, by_local
@@ -26,7 +26,7 @@ options = {name: st.booleans() for name in ("position", "edge", "split_prior")}
 glows = st.builds(
     GlowConfig, st.just(8), st.tuples(levels, levels), st.sampled_from([1, 3]), coupling=couplings, **options
 )
-details = st.just(DetailConfig(2, 6, 4))
+details = st.sampled_from([DetailConfig(2, 6, 4), DetailConfig(1, 6, 4, 2.0, 3.0, 5, (ScaleConfig(1, 6),) * 2)])
 once = st.builds(WaveletConfig, glows, details)
 wavelets = st.one_of(once, st.builds(WaveletConfig, once, details))
 flows = st.one_of(glows, wavelets)
@@ -66,7 +66,8 @@ def left(ranges, bounds, slack=0.0):
 
 @given(flows)
 def test_a_configuration_comes_back_from_json(config):
-    assert read_config(json.loads(json.dumps(write_config(config)))) == config
+    written = json.dumps(write_config(config))
+    assert read_config(json.loads(written)) == config and "null" not in written
 
 
 @given(flows, st.integers(1, 5), caches)

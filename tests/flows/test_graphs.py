@@ -13,7 +13,7 @@ from transflow_core.flows.fused import GuardedFlow
 from transflow_core.flows.glow import GlowConfig, LevelConfig
 from transflow_core.flows.openvino import OpenVinoFlow
 from transflow_core.flows.pixels import PixelConvention
-from transflow_core.flows.wavelet import DetailConfig, WaveletConfig
+from transflow_core.flows.wavelet import DetailConfig, ScaleConfig, WaveletConfig
 from transflow_core.priors.adapters import adapt_flow
 from transflow_core.priors.export import export_onnx
 from transflow_core.priors.prior import Prior
@@ -26,6 +26,7 @@ GLOW = GlowConfig(8, (LevelConfig(1, 6),), edge=True)
 CONFIGS = {
     "a glow": GlowConfig(8, (LevelConfig(2, 6),), 1, coupling=next(iter(COUPLINGS.values()))),
     "grown": WaveletConfig(GLOW, DetailConfig(1, 6, 4, prior_cap=2.0)),
+    "grown, U-Net": WaveletConfig(GLOW, DetailConfig(1, 6, 4, scales=(ScaleConfig(1, 6), ScaleConfig(1, 8)))),
 }
 
 

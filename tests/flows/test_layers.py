@@ -16,7 +16,16 @@ from transflow_core.flows.layers import (
     InvertibleConv1x1,
     factors_of,
 )
-from transflow_core.flows.wavelet import DetailConfig, DetailFlow, WaveletConfig, build_flow, haar_merge, haar_split
+from transflow_core.flows.wavelet import (
+    DetailConfig,
+    DetailFlow,
+    ScaleConfig,
+    UNet,
+    WaveletConfig,
+    build_flow,
+    haar_merge,
+    haar_split,
+)
 
 from ..helpers import rng
 
@@ -100,7 +109,9 @@ def glow(side=4, **options):
     return GlowConfig(side, (LevelConfig(2, 8), *[LevelConfig(1, 8)] * (side > 2)), 1, **options)
 
 
+SCALES = ScaleConfig(1, 6), ScaleConfig(2, 8)
 DETAILS = DetailConfig(2, 8, 4)
+SEEING_FAR = DetailConfig(2, 8, 4, prior_cap=3.0, position_side=3, scales=SCALES)
 LAYERS = {
     "actnorm": (4, lambda: plain(ActNorm(4))),
     "conv1x1": (4, lambda: plain(mixing(torch.randn(4, 4, generator=rng(3)).double()))),
@@ -112,10 +123,12 @@ LAYERS = {
     "haar": (4, haar),
     "step": (4, lambda: plain(Step(4, 8, CouplingConfig(), (4, 4)))),
     "details": (3, lambda: given(DetailFlow(1, 4, DETAILS))),
+    "details, U-Net": (3, lambda: given(DetailFlow(1, 4, SEEING_FAR))),
     "glow": (1, lambda: whole(glow(position=True))),
     "glow, edge": (1, lambda: whole(glow(edge=True, coupling=COUPLINGS["OpenAI"]))),
     "glow, no split prior": (1, lambda: whole(glow(split_prior=False))),
     "wavelet glow": (1, lambda: whole(WaveletConfig(glow(2), DETAILS))),
+    "wavelet glow, U-Net": (1, lambda: whole(WaveletConfig(glow(2), SEEING_FAR))),
 }
 
 
@@ -149,6 +162,16 @@ def test_gradients_reach_every_parameter(layer):
     (y.square().sum() + log_det.sum()).backward()
     for name, parameter in [("x", x), *module.named_parameters()]:
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize("size", [(8, 8), (1, 1), (5, 7)])
+def test_a_unet_takes_any_size_and_sees_all_of_it(size):
+    net = randomise(UNet(2, 3, 6, [*SCALES, ScaleConfig(1, 8)]), 0.1)
+    x = torch.randn(2, 2, *size, generator=rng()).requires_grad_()
+    y = net(x)
+    assert y.shape == (2, 3, *size)
+    y[0, :, 0, 0].sum().backward()
+    assert x.grad[0, :, -1, -1].all() and not x.grad[1].any()
 
 
 @pytest.mark.parametrize(("number", "words"), [(0.0, "singular"), (torch.nan, "not finite"), (torch.inf, "not finite")])

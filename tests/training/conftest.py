@@ -11,14 +11,15 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from transflow_core.flows import PixelConvention
-from transflow_core.flows.wavelet import DetailConfig, WaveletConfig
+from transflow_core.flows.wavelet import DetailConfig, ScaleConfig, WaveletConfig
 from transflow_core.training import Train, trainer
 from transflow_core.training.data import ImageSet
 from transflow_core.training.plan import PRESETS, Plan
 from transflow_core.training.processes import Processes
 
 TINY = PRESETS["tiny32"][0]
-DETAILS = DetailConfig(steps=2, width=16, context=8, prior_cap=3.0, position_side=8)
+SCALES = ScaleConfig(1, 16), ScaleConfig(1, 24)
+DETAILS = DetailConfig(steps=2, width=16, context=8, prior_cap=3.0, position_side=8, scales=SCALES)
 
 
 def tiny(**asked) -> Train:

@@ -171,10 +171,7 @@ class CouplingNet(MixedPrecision):
 
     def position_over(self, size: tuple[int, int]) -> Tensor | None:
         """The position map, (width, H, W), spread over a picture of this size."""
-        if self.position is None or self.position.shape[1:] == size:
-            return self.position
-        spread = F.interpolate(self.position[None].float(), size=size, mode="bilinear")[0]
-        return innermost_channels(spread)
+        return None if self.position is None else spread(self.position, size)
 
     def forward(self, a: Tensor, context: Tensor | None = None) -> Tensor:
         """(n, in_channels, H, W), some of them the context's if there is one -> (n, out_channels, H, W)."""
@@ -187,6 +184,13 @@ class CouplingNet(MixedPrecision):
                 h += position.to(h.dtype)  # a sum of two types would convert the larger one
             h = self.conv_mid(h.relu_()).relu_()  # in place: the net's own intermediates, which no gradient needs
             return self.conv_out(h) * (3 * self.log_gain).exp()[:, None, None]
+
+
+def spread(position: Tensor, size: tuple[int, int]) -> Tensor:
+    """A learned map, (C, h, w), as it is or spread over a picture of another size: (C, *size)."""
+    if position.shape[1:] == size:
+        return position
+    return innermost_channels(F.interpolate(position[None].float(), size=size, mode="bilinear")[0])
 
 
 def innermost_channels(x: Tensor) -> Tensor:
