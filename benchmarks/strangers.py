@@ -21,6 +21,7 @@ from PIL import Image
 
 from transflow_core import Engine, Sample, load_image, load_prior
 from transflow_core.faces.recognition import COPY, SAME_PERSON
+from transflow_core.images import contact_sheet
 from transflow_core.images.files import find_members
 
 from .features import descriptors
@@ -103,15 +104,10 @@ def main() -> None:
         into(PAGE, "strangers", "\n".join(lines))
 
 
-def _sheet(given: list[Image.Image], shown: list[Image.Image]) -> Image.Image:
-    """The given faces in the first row, then the samples."""
-    side = shown[0].width
-    sheet = Image.new("RGB", (8 * side, (2 + (len(given) + 7) // 8) * side), "white")
-    rows = -(-len(given) // 8)
-    for start, images in ((0, given), (8 * rows, shown)):
-        for at, image in enumerate(images, start):
-            sheet.paste(image.resize((side, side)), (at % 8 * side, at // 8 * side))
-    return sheet
+def _sheet(given: list[Image.Image], shown: list[Image.Image], columns: int = 8) -> Image.Image:
+    """Rows of the given faces, then rows of the samples."""
+    blank = Image.new("RGB", shown[0].size, "white")
+    return contact_sheet([*given, *[blank] * (-len(given) % columns), *shown], columns=columns)
 
 
 if __name__ == "__main__":
